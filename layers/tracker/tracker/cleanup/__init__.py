@@ -1,0 +1,1 @@
+"""How what was deployed goes: the engine, and one folder per platform. Loaded by release and plan alone."""
