@@ -1,0 +1,1 @@
+"""What is on one machine, or reached as if it were: Docker, Kubernetes, hypervisors."""
