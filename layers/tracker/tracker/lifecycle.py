@@ -36,6 +36,7 @@ from tracker.settings import Settings
 from tracker.workflow import Workflow
 
 TRIES = 5
+Fact = tuple[EventType, dict[str, Any]]
 GAP_MAX_MINUTES = 60
 POSTPONED = timedelta(minutes=5)
 OBSERVED_AGAIN = timedelta(hours=1)
@@ -126,7 +127,7 @@ class Lifecycle:
                 cleanup = msgspec.structs.replace(cleanup, next_attempt_at=format_time(self._clock()))
             if cleanup.quarantined:
                 cleanup = msgspec.structs.replace(cleanup, quarantined=False, failures=0, first_failed_at=None)
-            facts: list[tuple[EventType, dict[str, Any]]] = []
+            facts: list[Fact] = []
             if changed:
                 facts.append(("amended", {"fields": changed}))
             if to:
@@ -336,7 +337,7 @@ class Lifecycle:
             is_first = old.cleanup.observed_at is None
             cleanup = msgspec.structs.replace(old.cleanup, observed_at=format_time(self._clock()))
             detail = {"resources": _counts(resources)}
-            facts: list[tuple[EventType, dict[str, Any]]] = [("planned", detail)] if is_first else []
+            facts: list[Fact] = [("planned", detail)] if is_first else []
             return self._with_facts(old, facts, resources=resources, cleanup=cleanup)
 
         self._change(key, planned)
@@ -421,10 +422,9 @@ class Lifecycle:
             quarantined=False,
             ended_at=None,
         )
-        fact = ("terminating", {"reason": cleanup.reason, "by": cleanup.requested_by})
-        return self._with_facts(
-            old, [fact], status="Terminating", cleanup=cleanup, due_at=epoch(now + WATCHDOG_SLACK)
-        )
+        detail = {"reason": cleanup.reason, "by": cleanup.requested_by}
+        due_at = epoch(now + WATCHDOG_SLACK)
+        return self._with_facts(old, [("terminating", detail)], status="Terminating", cleanup=cleanup, due_at=due_at)
 
     def _start(self, deployment: Deployment) -> None:
         try:
@@ -499,7 +499,7 @@ class Lifecycle:
             "failures": failures,
             "next_attempt_at": cleanup.next_attempt_at,
         }
-        facts: list[tuple[EventType, dict[str, Any]]] = [("cleanup_failed", detail)]
+        facts: list[Fact] = [("cleanup_failed", detail)]
         if quarantined:
             facts.append(("quarantined", {"class": error.error_class, "failures": failures}))
         return self._with_facts(
@@ -507,7 +507,7 @@ class Lifecycle:
         )
 
     def _with_facts(
-        self, old: Deployment, facts: list[tuple[EventType, dict[str, Any]]], **changes: Any
+        self, old: Deployment, facts: list[Fact], **changes: Any
     ) -> Deployment:
         """The next version, and the facts that it commits."""
         status = changes.get("status", old.status)
@@ -549,7 +549,7 @@ def _is_in_round(current: Deployment | None, generation: str, round_: int) -> bo
     )
 
 
-def _gone_since(before: list[Resource], after: list[Resource]) -> list[tuple[EventType, dict[str, Any]]]:
+def _gone_since(before: list[Resource], after: list[Resource]) -> list[Fact]:
     known = {resource.key for resource in before if resource.state == "gone"}
     return [
         ("resource_gone", {"kind": r.kind, "id": clipped(r.id, 400), "proof": clipped(r.proof, 400)})

@@ -12,7 +12,7 @@ from tracker.records import Listed, Records
 LIMIT = 50
 LIMIT_MAX = 200
 # What is listed when no status is asked for: all that isn't over.
-CURRENT = ("Active", "Failed", "Terminating", "Unknown")
+CURRENT: tuple[str, ...] = ("Active", "Failed", "Terminating", "Unknown")
 FILTERS = ("status", "deployment_type", "id", "quarantined", "without_ttl", "limit", "cursor")
 
 

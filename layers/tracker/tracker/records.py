@@ -76,7 +76,7 @@ class JsonOf[T](Attribute[T]):
         return found
 
 
-class _ById(GlobalSecondaryIndex["_Record"]):
+class _ById(GlobalSecondaryIndex["_Record"]):  # type: ignore[no-untyped-call]
     class Meta:
         index_name = "by_id"
         projection = AllProjection()
@@ -84,7 +84,7 @@ class _ById(GlobalSecondaryIndex["_Record"]):
     id = UnicodeAttribute(hash_key=True)
 
 
-class _ByStatus(GlobalSecondaryIndex["_Record"]):
+class _ByStatus(GlobalSecondaryIndex["_Record"]):  # type: ignore[no-untyped-call]
     class Meta:
         index_name = "by_status"
         projection = AllProjection()
@@ -93,7 +93,7 @@ class _ByStatus(GlobalSecondaryIndex["_Record"]):
     blueprint_id = UnicodeAttribute(range_key=True)
 
 
-class _Due(GlobalSecondaryIndex["_Record"]):
+class _Due(GlobalSecondaryIndex["_Record"]):  # type: ignore[no-untyped-call]
     class Meta:
         index_name = "due"
         projection = AllProjection()
@@ -269,10 +269,14 @@ class Records:
         """Change a record. The lease goes with it where the expiry changed or the deployment is Terminated."""
         ended = new.status == "Terminated"
         if not ended and expiry(old) == expiry(new):
-            self._write(lambda: self._as_record(new).save(condition=_unchanged(old)) and None)
+
+            def write() -> None:
+                self._as_record(new).save(condition=_unchanged(old))
+
+            self._write(write)
             return
 
-        def write() -> None:
+        def write_both() -> None:
             with TransactWrite(connection=self._connection) as transaction:
                 transaction.save(self._as_record(new), condition=_unchanged(old))
                 if ended or expiry(new) is None:
@@ -280,7 +284,7 @@ class Records:
                 else:
                     transaction.save(self._as_lease(new))
 
-        self._write(write)
+        self._write(write_both)
 
     def move(self, old: Deployment, new: Deployment, *, over: Deployment | None = None) -> None:
         """Put a record under another key, `over` a Terminated record there, and leave `moved` at the old one."""
@@ -429,5 +433,4 @@ def _listed(item: _Record) -> Listed:
     found = {f.name: getattr(item, f.name) for f in msgspec.structs.fields(Listed)}
     found["quarantined"] = bool(item.quarantined)
     found["incomplete"] = bool(item.incomplete)
-    found["ttl_seconds"] = None if item.ttl_seconds is None else int(item.ttl_seconds)
-    return Listed(**found)
+    return msgspec.convert(found, Listed)
