@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     set_aside_queue_url: str = ""
     dead_letter_queue_url: str = ""
 
-    enabled_types: list[str] = list(DEPLOYMENT_TYPES)
+    enabled_types: list[str] = msgspec.field(default_factory=lambda: list(DEPLOYMENT_TYPES))
     default_ttl: int = 0
     max_ttl: int = YEARS_10
     retention_days: int = 30
