@@ -4,6 +4,7 @@ Used by every deployment type whose place is reached through SSH. What goes wron
 terms: `Refused` for keys that don't fit, `Unreachable` for all that may mend itself.
 """
 
+import base64
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,10 +14,11 @@ from threading import Timer
 from typing import NamedTuple
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+from paramiko.pkey import UnknownKeyType
 
 from tracker.cleanup.contract import Refused, Unreachable
 
+PORT = 22
 # Seconds: for each thing waited for, and for a whole connection with all that is done over it.
 TIMEOUT = 10.0
 LIMIT = 40.0
@@ -35,7 +37,7 @@ class Login:
     user: str
     private_key: str = field(repr=False)
     host_key: str
-    port: int = 22
+    port: int = PORT
 
     def __str__(self) -> str:
         return f"ssh://{self.user}@{self.host}:{self.port}"
@@ -135,11 +137,11 @@ def _private_key(login: Login) -> paramiko.PKey:
 
 
 def _pin(client: paramiko.SSHClient, login: Login) -> None:
-    name = login.host if login.port == 22 else f"[{login.host}]:{login.port}"
     try:
-        entry = HostKeyEntry.from_line(f"{name} {login.host_key.strip()}")
-    except (InvalidHostKey, paramiko.SSHException, ValueError):
-        entry = None
-    if entry is None or entry.key is None:
-        raise Refused("credentials", f"{login}: the pinned host key isn't one (like: ssh-ed25519 AAAA...)")
-    client.get_host_keys().add(name, entry.key.get_name(), entry.key)
+        kind, text = login.host_key.split()[:2]
+        key = paramiko.PKey.from_type_string(kind, base64.b64decode(text, validate=True))
+    except (UnknownKeyType, paramiko.SSHException, ValueError):
+        # Without its cause: whatever was put there by mistake mustn't be shown.
+        raise Refused("credentials", f"{login}: the pinned host key isn't one (like: ssh-ed25519 AAAA...)") from None
+    name = login.host if login.port == PORT else f"[{login.host}]:{login.port}"
+    client.get_host_keys().add(name, key.get_name(), key)

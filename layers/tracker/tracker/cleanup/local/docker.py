@@ -1,0 +1,348 @@
+"""LocalDocker: containers, their networks and volumes on one Docker engine.
+
+The engine is reached through a unix socket, TCP with TLS, or SSH. It says its own id at every look, so that another
+engine's "no such container" never counts as proof; and a container or network is remembered by its full id as soon
+as it was seen, so that another one that got its name is let alone. A volume has no identity besides its name: what
+the engine calls its creation time moves with every file that is made in it.
+"""
+
+import ipaddress
+import json
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+from docker.transport.sshconn import SSHConnectionPool
+from docker.transport.unixconn import UnixHTTPConnectionPool
+from msgspec.structs import replace
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from tracker.cleanup import secrets
+from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
+from tracker.cleanup.ssh_connection import PORT, Login, connect, understood
+from tracker.deployment import Deployment, Resource, ids_named
+from tracker.settings import Settings
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+# Seconds: for an answer, and for that to a deletion, which comes when the container's processes are killed.
+TIMEOUT = 10
+DELETION_TIMEOUT = 20
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_HOST = re.compile(
+    r"(?P<scheme>tcp|ssh)://(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@)?"
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
+_SWARM_SERVICE = "com.docker.swarm.service.id"
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
+_SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
+
+
+def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
+    """What the record names, and what its containers use.
+
+    Anonymous volumes go with their container, as with `docker rm -v`. A named volume that the record doesn't name is
+    kept, unless `metadata.delete_dependents` is "all"; a network, and what others use too, always.
+    """
+    named = {kind: ids_named(deployment, KINDS[kind].named_by) for kind in KINDS}
+    if not named["docker:container"]:
+        raise Refused("missing_id", "resource_ids.container_id is missing")
+    for kind, names in named.items():
+        for name in names:
+            if not _NAME.fullmatch(name) or (kind == "docker:network" and name in _PREDEFINED_NETWORKS):
+                raise Refused("bad_id", f"{name!r} can't be the {kind} of a deployment")
+    place = _place(deployment, settings)
+    full_ids = {resource.key: resource.place.get("full_id", "") for resource in deployment.resources}
+    with _engine(place, settings) as engine:
+        containers = {}
+        for name in named["docker:container"]:
+            body, _ = KINDS["docker:container"].find(engine, name, full_ids.get(("docker:container", name), ""))
+            if body:
+                _refuse_swarm(body)
+                containers[name] = body
+        if containers:
+            # What was seen there vouches for the engine: its "no such volume" counts from now on, too.
+            place["engine"] = engine.id
+        found = {
+            (kind, name): Resource(kind, name, place, stage=KINDS[kind].stage, named_by=KINDS[kind].named_by)
+            for kind, names in named.items()
+            for name in names
+        }
+        for name, body in containers.items():
+            container = found["docker:container", name]
+            found[container.key] = replace(container, place=place | {"full_id": body["Id"]}, seen=True)
+        ours = {body["Id"] for body in containers.values()}
+        every_volume = deployment.metadata.get("delete_dependents") == "all"
+        for body in containers.values():
+            for network in _networks_of(body, named["docker:network"]):
+                found.setdefault(network.key, replace(network, place=place))
+            for volume in _volumes_of(body, engine, ours, every_volume=every_volume):
+                found.setdefault(volume.key, replace(volume, place=place))
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a container, a network or a volume goes: all the same way, at different paths of the engine's API."""
+
+    named_by: str
+    stage: int
+    path: str
+    read_path: str = ""
+    query: dict[str, str] = field(default_factory=dict)
+    one_at_a_time: bool = False
+
+    def state(self, resource: Resource, settings: Settings) -> Look:
+        with _engine(resource.place, settings) as engine:
+            body, proof = self.find(engine, resource.id, resource.place.get("full_id", ""))
+            if body is None:
+                return Look("gone", proof=proof, unproven=not resource.place.get("engine"))
+            status = body.get("State", {}).get("Status", "")
+            return Look(
+                "leaving" if status == "removing" else "present",
+                detail=status,
+                place={"engine": engine.id, "full_id": body.get("Id", resource.id)},
+            )
+
+    def delete(self, resource: Resource, settings: Settings) -> None:
+        with _engine(resource.place, settings) as engine:
+            body, _ = self.find(engine, resource.id, resource.place.get("full_id", ""))
+            if body is not None:
+                _refuse_swarm(body)
+                engine.delete(self.path.format(_quoted(body.get("Id", resource.id))), self.query)
+
+    def find(self, engine: "_Engine", name: str, full_id: str) -> tuple[dict[str, Any] | None, str]:
+        """What the engine says of ours, or None and the proof that it is gone."""
+        body = self._read(engine, full_id or name)
+        if body is not None:
+            return body, ""
+        proof = f"GET {self._read_path(full_id or name)}: none on engine {engine.id}"
+        if full_id and (other := self._read(engine, name)):
+            proof += f"; {name} is another one now, {other['Id'][:12]}"
+        return None, proof
+
+    def _read(self, engine: "_Engine", reference: str) -> dict[str, Any] | None:
+        body: dict[str, Any] | None = engine.get(self._read_path(reference))
+        return body if body and _is_called(reference, body.get("Id", ""), body["Name"]) else None
+
+    def _read_path(self, reference: str) -> str:
+        return (self.read_path or self.path).format(_quoted(reference))
+
+
+# A network or a volume is in use until the containers are gone.
+KINDS = {
+    "docker:container": _Kind(
+        "container_id",
+        stage=0,
+        path="/containers/{}",
+        read_path="/containers/{}/json",
+        query={"force": "true", "v": "true"},
+    ),
+    "docker:network": _Kind("network", stage=1, path="/networks/{}"),
+    "docker:volume": _Kind("volume", stage=2, path="/volumes/{}"),
+}
+
+
+def _networks_of(container: dict[str, Any], named: list[str]) -> Iterator[Resource]:
+    for name, attachment in container["NetworkSettings"]["Networks"].items():
+        if name in _PREDEFINED_NETWORKS or any(_is_called(each, attachment["NetworkID"], name) for each in named):
+            continue
+        why = f"container {container['Id'][:12]} is attached to it, but the record doesn't name it"
+        yield Resource("docker:network", name, stage=1, state="kept", detail=why)
+
+
+def _volumes_of(
+    container: dict[str, Any], engine: "_Engine", ours: set[str], *, every_volume: bool
+) -> Iterator[Resource]:
+    # Of a volume that it only borrows, even an anonymous one, a container isn't the owner.
+    owns = not container["HostConfig"].get("VolumesFrom")
+    for mount in container["Mounts"]:
+        if mount["Type"] != "volume":
+            continue
+        name = mount["Name"]
+        users = engine.get("/containers/json", {"all": "true", "filters": json.dumps({"volume": [name]})})
+        others = [user["Id"] for user in users if user["Id"] not in ours]
+        if others:
+            why = f"container {others[0][:12]} mounts it, too"
+        elif every_volume or (owns and _FULL_ID.fullmatch(name)):
+            why = ""
+        else:
+            why = 'the record doesn\'t name it; metadata.delete_dependents = "all" would delete it'
+        yield Resource("docker:volume", name, stage=2, state="kept" if why else "unseen", detail=why)
+
+
+def _is_called(reference: str, full_id: str, name: str) -> bool:
+    """Whether it is meant by a name or id. The engine itself takes any beginning of an id, be it one letter."""
+    return reference in (full_id, name.removeprefix("/")) or (
+        _SHORT_ID.fullmatch(reference) is not None and full_id.startswith(reference)
+    )
+
+
+def _refuse_swarm(body: dict[str, Any]) -> None:
+    service = (body.get("Config", {}).get("Labels") or {}).get(_SWARM_SERVICE)
+    if service:
+        text = (
+            f"container {body['Id'][:12]} is a task of swarm service {service}, which would start another: remove that"
+        )
+        raise Refused("protected", text)
+
+
+def _quoted(reference: str) -> str:
+    return quote(reference, safe="")
+
+
+def _place(deployment: Deployment, settings: Settings) -> dict[str, str]:
+    """Where the record says that it is: host, the secret for it, the engine's id, each empty if unknown."""
+    metadata = deployment.metadata
+    host = metadata.get("docker_host") or DEFAULT_HOST
+    secret = metadata.get("docker_ssh_secret" if host.startswith("ssh:") else "docker_tls_secret", "")
+    engine = metadata.get("docker_engine", "")
+    if not engine and host == DEFAULT_HOST and settings.local_place:
+        engine = settings.local_place.docker_engine
+    seen_on = [resource.place["engine"] for resource in deployment.resources if resource.place.get("engine")]
+    return {"host": host, "secret": secret, "engine": engine or (seen_on[0] if seen_on else "")}
+
+
+class _Engine:
+    """One Docker engine that answers, by the version of the API that it names itself."""
+
+    def __init__(self, pool: HTTPConnectionPool, host: str) -> None:
+        self._pool = pool
+        self._host = host
+        self._api = ""
+        version = self._ask("GET", "/_ping").headers.get("Api-Version")
+        if not version:
+            raise Unreachable(f"{host}: what answers there isn't a Docker engine")
+        self._api = f"/v{version}"
+        self.id: str = self.get("/info")["ID"]
+
+    def get(self, path: str, query: dict[str, str] | None = None) -> Any:
+        """What is there, None if it isn't."""
+        answer = self._ask("GET", path, query)
+        if answer.status == HTTPStatus.OK:
+            return _parsed(answer, self._host)
+        if self._is_missing(answer):
+            return None
+        raise self._complaint(answer, path)
+
+    def delete(self, path: str, query: dict[str, str]) -> None:
+        answer = self._ask("DELETE", path, query, DELETION_TIMEOUT)
+        if not (answer.status in (HTTPStatus.OK, HTTPStatus.NO_CONTENT) or self._is_missing(answer)):
+            raise self._complaint(answer, path)
+
+    def _is_missing(self, answer: urllib3.BaseHTTPResponse) -> bool:
+        return answer.status == HTTPStatus.NOT_FOUND and _message(answer, self._host) != "page not found"
+
+    def _complaint(self, answer: urllib3.BaseHTTPResponse, path: str) -> Exception:
+        """The exception that an answer stands for. Which status means what: the engine's API reference."""
+        message = _message(answer, self._host)
+        text = f"{self._host}: {path}: {answer.status} {message}"
+        match answer.status:
+            case HTTPStatus.CONFLICT:
+                return Busy(text)
+            # Of networks only: the engine's word for "in use", and for those that come with it.
+            case HTTPStatus.FORBIDDEN if "active endpoints" in message:
+                return Busy(text)
+            case HTTPStatus.FORBIDDEN if "pre-defined" in message:
+                return Refused("protected", text)
+            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+                return Refused("credentials", text)
+            case HTTPStatus.BAD_REQUEST:
+                return Refused("bad_id", text)
+            case _:
+                return Unreachable(text)
+
+    def _ask(
+        self, method: str, path: str, query: dict[str, str] | None = None, timeout: float = TIMEOUT
+    ) -> urllib3.BaseHTTPResponse:
+        try:
+            with understood(self._host):
+                return self._pool.request(method, self._api + path, fields=query, timeout=timeout, retries=False)
+        except urllib3.exceptions.SSLError as error:
+            # An alert about a certificate, the other side's or ours, is an answer; a cut handshake isn't.
+            if "CERT" in str(error).upper() or "UNKNOWN_CA" in str(error):
+                raise Refused("credentials", f"{self._host}: {error}") from error
+            raise Unreachable(f"{self._host}: {error}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self._host}: {error}") from error
+
+
+def _parsed(answer: urllib3.BaseHTTPResponse, host: str) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise Unreachable(f"{host}: {answer.status} without a JSON body") from error
+
+
+def _message(answer: urllib3.BaseHTTPResponse, host: str) -> str:
+    body = _parsed(answer, host)
+    return str(body.get("message", "")) if isinstance(body, dict) else ""
+
+
+@contextmanager
+def _engine(place: dict[str, str], settings: Settings) -> Iterator[_Engine]:
+    """The engine at a place, if it is the one that the place names."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(closing(_pool(place, settings, stack)))
+        engine = _Engine(pool, place["host"])
+        if place["engine"] not in ("", engine.id):
+            text = f"the engine at {place['host']} is {engine.id}, not {place['engine']}: nothing on it is the record's"
+            raise Refused("not_ours", text)
+        yield engine
+
+
+def _pool(place: dict[str, str], settings: Settings, stack: ExitStack) -> HTTPConnectionPool:
+    """The way to the engine; `stack` closes what it goes through."""
+    host, secret = place["host"], place["secret"]
+    if host != DEFAULT_HOST and not settings.allows("endpoint", host):
+        raise Refused("bad_id", f"docker_host {host} isn't among the allowed endpoints")
+    if host.startswith("unix:///"):
+        return UnixHTTPConnectionPool("http+unix://localhost", host.removeprefix("unix://"), TIMEOUT)
+    parts = _HOST.fullmatch(host)
+    if parts is None:
+        raise Refused("bad_id", f"docker_host {host!r} is neither unix:///path, tcp://host:port nor ssh://user@host")
+    name, port = parts["name"].strip("[]"), int(parts["port"] or 0)
+    if parts["scheme"] == "ssh" and parts["user"] and secret:
+        keys = secrets.read(secret, settings, "private_key", "host_key")
+        login = Login(name, parts["user"], keys["private_key"], keys["host_key"], port or PORT)
+        return SSHConnectionPool(stack.enter_context(connect(login)), TIMEOUT)
+    if parts["scheme"] == "tcp" and port and secret:
+        return HTTPSConnectionPool(name, port, TIMEOUT, ssl_context=_tls(secret, settings))
+    if parts["scheme"] == "tcp" and port and _is_loopback(name):
+        return HTTPConnectionPool(name, port, TIMEOUT)
+    needed = "a port and docker_tls_secret" if parts["scheme"] == "tcp" else "a user and docker_ssh_secret"
+    raise Refused("missing_id", f"docker_host {host} needs {needed}")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _tls(secret: str, settings: Settings) -> ssl.SSLContext:
+    """A context that trusts the secret's authority alone and shows the secret's certificate."""
+    pems = secrets.read(secret, settings, "ca", "cert", "key")
+    # Not create_default_context, whose strict mode refuses the certificates that Docker's own guide makes.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=pems["ca"])
+        # OpenSSL takes a certificate and its key from files only: they are there for this one call.
+        with tempfile.TemporaryDirectory() as folder:
+            certificate, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
+            certificate.write_text(pems["cert"])
+            key.write_text(pems["key"])
+            context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError):
+        raise Refused("credentials", f"secret {secret} holds no usable authority, certificate and key") from None
+    return context
