@@ -263,7 +263,8 @@ def clipped(text: str, limit: int = ERROR_TEXT_MAX) -> str:
 
 def encode_key(key: str) -> str:
     """A key as one path segment: itself, or `~` and base64url where a gateway would misroute it."""
-    if key and not key.startswith("~") and all(c.isalnum() and c.isascii() or c in "-._" for c in key):
+    # "." and ".." are path segments of their own: clients and gateways resolve them.
+    if key.strip(".") and all((c.isalnum() and c.isascii()) or c in "-._" for c in key):
         return key
     return "~" + base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
