@@ -1,0 +1,1 @@
+"""What is on AWS: one file per deployment type, and the session that they share."""

@@ -1,0 +1,202 @@
+"""The way to AWS in the place that a resource names: which account it leads to, and what AWS's answers mean.
+
+Used by the files of the AWS types. Nothing is judged or deleted before the account that the credentials are
+really for was compared with the one that the place names: "not found" in another account proves nothing.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    InvalidRegionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from botocore.parsers import ResponseParserError
+
+from tracker.cleanup.contract import Busy, Refused, Unreachable
+from tracker.deployment import Deployment
+from tracker.settings import Settings
+
+# Seconds. Few attempts: trying again is the workflow's.
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 20
+ATTEMPTS = 2
+# How long a session is kept: well below the hour that an assumed role's credentials last.
+KEPT_FOR = 300
+THROTTLED_FOR = 10
+
+# The first pattern that matches an error's code says what it means. The codes are EC2's, of botocore's model of
+# 2016-11-15 and of Terraform's internal/service/ec2/errors.go, and those that all of AWS shares.
+_MEANINGS = (
+    ("Invalid*.NotFound", "gone"),
+    ("RequestLimitExceeded", "throttled"),
+    ("Throttling*", "throttled"),
+    ("RequestThrottled*", "throttled"),
+    ("TooManyRequests*", "throttled"),
+    ("DependencyViolation", "in use"),
+    ("VolumeInUse", "in use"),
+    ("Invalid*.InUse", "in use"),
+    ("IncorrectState", "in use"),
+    ("IncorrectInstanceState", "in use"),
+    ("OperationNotPermitted", "protected"),
+    ("CannotDelete", "protected"),
+    ("UnauthorizedOperation", "denied"),
+    ("AccessDenied*", "denied"),
+    ("AuthFailure", "credentials"),
+    ("InvalidClientTokenId", "credentials"),
+    ("UnrecognizedClient*", "credentials"),
+    ("MissingAuthenticationToken", "credentials"),
+    ("ExpiredToken*", "credentials"),
+    ("RequestExpired", "credentials"),
+    ("SignatureDoesNotMatch", "credentials"),
+    ("IncompleteSignature", "credentials"),
+    ("InvalidSignature*", "credentials"),
+    ("OptInRequired", "credentials"),
+    ("Blocked", "credentials"),
+    ("PendingVerification", "credentials"),
+    ("Invalid*.Malformed", "bad id"),
+    ("Invalid*.Format", "bad id"),
+    ("InvalidParameter*", "bad id"),
+    ("MissingParameter", "bad id"),
+)
+
+
+class Gone(Exception):
+    """What was asked for isn't there; the text is the proof."""
+
+
+class Session:
+    """Credentials that AWS itself said are for `account`, in one region."""
+
+    def __init__(self, credentials: Any, account: str) -> None:
+        self._credentials = credentials
+        self.account = account
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """The client of a service, made once: EC2's takes long to make."""
+        if service not in self._clients:
+            self._clients[service] = self._credentials.client(service, config=_config())
+        return self._clients[service]
+
+
+def place_of(deployment: Deployment, settings: Settings) -> dict[str, str]:
+    """Where the record says that everything is: region, account if something vouches for one, role if it names one."""
+    if not deployment.region:
+        raise Refused("missing_id", "the record names no region, and only in its region can it be looked for")
+    vouched = deployment.metadata.get("account") or settings.aws_account or _seen_in(deployment)
+    place = {"region": deployment.region, "account": vouched}
+    place |= {key: deployment.metadata.get(key, "") for key in ("role", "external_id")}
+    return {key: value for key, value in place.items() if value}
+
+
+def opened(place: dict[str, str], settings: Settings) -> Session:
+    """The session for a place. Refused, if its credentials are for another account than the place names."""
+    role = place.get("role", "")
+    if role and not settings.allows("role", role):
+        raise Refused("credentials", f"no setting allows the role {role} that the record names")
+    session = _opened(place["region"], role, place.get("external_id", ""), int(time.monotonic() // KEPT_FOR))
+    if place.get("account", session.account) != session.account:
+        text = f"the credentials are for account {session.account}, and it is in {place['account']}"
+        raise Refused("credentials", f"{text}: correct metadata.account, or name a role there")
+    return session
+
+
+@contextmanager
+def translated(call: str) -> Iterator[None]:
+    """Say what an answer to this call means, as Gone or as the contract's exceptions."""
+    try:
+        yield
+    except ClientError as error:
+        # From None: what AWS says of a wrong signature quotes the request, with its session token.
+        raise _meaning(error, call) from None
+    except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
+        raise Refused("credentials", f"{call}: {type(error).__name__}") from None
+    except (ParamValidationError, InvalidRegionError) as error:
+        raise Refused("bad_id", f"{call}: {error}") from error
+    except (BotoCoreError, ResponseParserError) as error:
+        raise Unreachable(f"{call}: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _opened(region: str, role: str, external_id: str, _period: int) -> Session:
+    """A session whose account is known; `_period` lets it lapse."""
+    credentials = boto3.Session(region_name=region)
+    if role:
+        credentials = _assumed(credentials, region, role, external_id)
+    with translated("GetCallerIdentity"):
+        answer = credentials.client("sts", config=_config()).get_caller_identity()
+    if not answer.get("Account"):
+        raise Unreachable("GetCallerIdentity: the answer names no account")
+    return Session(credentials, answer["Account"])
+
+
+def _assumed(own: Any, region: str, role: str, external_id: str) -> Any:
+    request = {"RoleArn": role, "RoleSessionName": "deployment-tracker"}
+    if external_id:
+        request["ExternalId"] = external_id
+    with translated("AssumeRole"):
+        keys = own.client("sts", config=_config()).assume_role(**request).get("Credentials")
+    if not keys:
+        raise Unreachable("AssumeRole: the answer holds no credentials")
+    return boto3.Session(
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+        region_name=region,
+    )
+
+
+def _config() -> Config:
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+    )
+
+
+def _seen_in(deployment: Deployment) -> str:
+    """The account in which something of this deployment was once seen."""
+    return next((r.place["account"] for r in deployment.resources if r.seen and "account" in r.place), "")
+
+
+def _meaning(error: ClientError, call: str) -> Exception:
+    said = error.response.get("Error", {})
+    answer = error.response.get("ResponseMetadata", {})
+    code, status = said.get("Code", ""), answer.get("HTTPStatusCode", 0)
+    text = f"{call}: {code}: {said.get('Message', '')}"
+    match next((meaning for pattern, meaning in _MEANINGS if fnmatchcase(code, pattern)), status):
+        case "gone":
+            return Gone(f"{call}: {code}")
+        case "throttled" | 429:
+            return Busy(f"{call}: {code}", _retry_after(answer.get("HTTPHeaders", {})))
+        case "in use":
+            return Busy(text)
+        case "protected":
+            return Refused("protected", text)
+        case "denied":
+            # What follows is encoded, a thousand characters long, and of no use to a reader.
+            return Refused("credentials", re.split(r"\s*Encoded authorization failure message", text)[0])
+        case "credentials" | 401 | 403:
+            return Refused("credentials", f"{call}: {code}")
+        case "bad id":
+            return Refused("bad_id", text)
+        case _:
+            return Unreachable(f"{text} ({status})")
+
+
+def _retry_after(headers: dict[str, str]) -> float:
+    given = headers.get("retry-after", "")
+    return float(given) if given.isdigit() else THROTTLED_FOR
