@@ -1,0 +1,255 @@
+"""The stack on one machine: MiniStack with the real template on it, the EC2 stand-in, and the loop that removes leases.
+
+`python -m local` keeps one running; the demo and the tests use `with Stack() as stack:` for one of their own, which
+is gone afterwards, also after Ctrl-C.
+"""
+
+import json
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+import docker
+import msgspec
+from botocore.config import Config
+from botocore.credentials import Credentials
+from docker.errors import DockerException
+
+from local.api import Api
+from local.build import CREDENTIALS, REGION, ROOT, STATE, build, built, environment, sam
+from local.processes import LocalError, Process, answers, free_port, launch, tail, wait_until
+
+NAME = "deployment-tracker"
+STAGE = "v1"
+MINISTACK = STATE / "ministack" / "bin" / "ministack"
+
+
+class Running(msgspec.Struct, frozen=True):
+    """What is known of a started stack; `.local/outputs.json` holds it for other programs."""
+
+    folder: str
+    endpoint: str
+    ec2_endpoint: str
+    ec2_faults: str
+    api: str
+    region: str
+    outputs: dict[str, str]
+    processes: list[Process]
+
+
+class Stack:
+    """One stack with ports and a folder of its own.
+
+    `parameters` are the template's. `wait_scale` shortens the workflow's waits (0.1: a tenth). With `keeps_state`,
+    what is in it comes back at the next start in the same folder. `enforces_roles` holds each function to its own role.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        port: int = 0,
+        parameters: dict[str, str] | None = None,
+        wait_scale: float = 1,
+        keeps_state: bool = False,
+        enforces_roles: bool = True,
+    ) -> None:
+        self._is_temporary = folder is None
+        (STATE / "stacks").mkdir(parents=True, exist_ok=True)
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="stack-", dir=STATE / "stacks"))
+        self._port = port
+        self._parameters = parameters or {}
+        self._wait_scale = wait_scale
+        self._keeps_state = keeps_state
+        self._enforces_roles = enforces_roles
+        self._processes: list[Process] = []
+        self._running: Running | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> Running:
+        """What was started."""
+        if self._running is None:
+            raise LocalError("the stack isn't started")
+        return self._running
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The outputs of the template."""
+        return self.running.outputs
+
+    @cached_property
+    def api(self) -> Api:
+        """`stack.api("POST", "/deployments", {...})`, signed."""
+        return Api(self.running.api, REGION, Credentials(*CREDENTIALS.values()))
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of a service of this stack (EC2's leads to the stand-in)."""
+        endpoint = self.running.ec2_endpoint if service == "ec2" else self.running.endpoint
+        return _client(service, endpoint)
+
+    def start(self) -> Running:
+        """Build, start and deploy. Whatever fails, nothing is left running; the logs are."""
+        try:
+            return self._start()
+        except BaseException:
+            self._end()
+            raise
+
+    def stop(self) -> None:
+        """End what was started; last started, first ended. A kept state is saved at the end of MiniStack."""
+        self._end()
+        if self._is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self, name: str) -> str:
+        """The end of the log of `ministack`, `ec2` or `leases`."""
+        return tail(self.folder / f"{name}.log", 100)
+
+    def _end(self) -> None:
+        while self._processes:
+            self._processes.pop().stop()
+        self._running = None
+
+    def _start(self) -> Running:
+        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        with _step("building the packages") as step:
+            step.note = "done" if build() else "unchanged"
+        port, ec2_port = self._port or free_port(), free_port()
+        endpoint, ec2_endpoint = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ec2_port}"
+        with _step(f"starting MiniStack and the EC2 stand-in ({endpoint}, {ec2_endpoint})"):
+            self._launch_ministack(port, endpoint)
+            self._launch_ec2(ec2_port, ec2_endpoint)
+        with _step("deploying the template"):
+            outputs = self._deploy(endpoint, ec2_endpoint)
+        self._launch(
+            "leases",
+            [sys.executable, "-m", "local.leases", "--table", outputs["TableName"], "--endpoint", endpoint],
+            environment(PYTHONPATH=f"{ROOT}:{ROOT / 'layers' / 'tracker'}"),
+        )
+        self._running = Running(
+            folder=str(self.folder),
+            endpoint=endpoint,
+            ec2_endpoint=ec2_endpoint,
+            ec2_faults=f"{ec2_endpoint}/_local/faults",
+            api=f"{endpoint}/_aws/execute-api/{outputs['ApiId']}/{STAGE}",
+            region=REGION,
+            outputs=outputs,
+            processes=list(self._processes),
+        )
+        return self._running
+
+    def _launch_ministack(self, port: int, endpoint: str) -> None:
+        if not MINISTACK.exists():
+            raise LocalError(f"no MiniStack at {MINISTACK}: run `make setup`")
+        # No AWS_ENDPOINT_URL here: the functions inherit all of it.
+        env = environment(
+            GATEWAY_PORT=str(port),
+            BIND_HOST="127.0.0.1",
+            MINISTACK_REGION=REGION,
+            AUTH="true" if self._enforces_roles else "false",
+            PERSIST_STATE="1" if self._keeps_state else "0",
+            STATE_DIR=str(self.folder / "state"),
+            S3_PERSIST="1" if self._keeps_state else "0",
+            S3_DATA_DIR=str(self.folder / "s3"),
+            TMPDIR=str(self.folder / "tmp"),
+            SFN_WAIT_SCALE=str(self._wait_scale),
+            # Each is a process: more of them than this only wait for each other on a small machine.
+            LAMBDA_ACCOUNT_CONCURRENCY="24",
+            IOT_MTLS_ENABLED="0",
+            SFTP_ENABLED="0",
+            LOG_LEVEL="INFO",
+        )
+        self._launch("ministack", [MINISTACK], env, ready=f"{endpoint}/_ministack/health")
+
+    def _launch_ec2(self, port: int, endpoint: str) -> None:
+        command = [sys.executable, "-m", "local.ec2", "--port", str(port)]
+        self._launch("ec2", command, environment(PYTHONPATH=str(ROOT)), ready=f"{endpoint}/_local/faults")
+
+    def _launch(self, name: str, command: Sequence[str | Path], env: dict[str, str], ready: str = "") -> None:
+        process = launch(name, command, env=env, log=self.folder / f"{name}.log", cwd=ROOT)
+        self._processes.append(process)
+        if ready:
+            wait_until(lambda: answers(ready), process)
+
+    def _deploy(self, endpoint: str, ec2_endpoint: str) -> dict[str, str]:
+        parameters = {
+            "EndpointUrl": endpoint,
+            "Ec2EndpointUrl": ec2_endpoint,
+            "LocalPlace": json.dumps(this_machine()),
+            **self._parameters,
+        }
+        # JSON is YAML, and what the SAM CLI knows the file as.
+        file = self.folder / "parameters.yaml"
+        file.write_text(json.dumps(parameters))
+        with built() as template:
+            sam(
+                "deploy",
+                *("--template-file", template, "--stack-name", NAME, "--region", REGION, "--resolve-s3"),
+                *("--capabilities", "CAPABILITY_IAM", "--parameter-overrides", f"file://{file}"),
+                *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+                log=self.folder / "deploy.log",
+                endpoint=endpoint,
+            )
+        (stack,) = _client("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def this_machine() -> dict[str, str]:
+    """What a "local" deployment type may mean here: host, boot, and the Docker engine if one answers."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"host": socket.gethostname(), "boot_id": boot_id, "docker_engine": _docker_engine()}
+
+
+def _docker_engine() -> str:
+    try:
+        client = docker.from_env(timeout=5)
+    except DockerException:
+        return ""
+    try:
+        return str(client.info()["ID"])
+    except DockerException:
+        return ""
+    finally:
+        client.close()
+
+
+def _client(service: str, endpoint: str) -> Any:
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}),
+    )
+
+
+class _step:  # noqa: N801 - used as a word
+    """Says what takes its time, and how long it took."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.note = "done"
+
+    def __enter__(self) -> Self:
+        self._since = time.monotonic()
+        print(f"{self._what} ...", flush=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        note = "failed" if kind else self.note
+        print(f"{self._what}: {note} in {time.monotonic() - self._since:.1f} s", flush=True)
