@@ -1,0 +1,82 @@
+# What can be done here: `make` lists it. Every target sets up what it needs first (local/setup, 0.1 s when all is there).
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# What the shell happens to hold must not lead to other packages, nor into an AWS account.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AWS_PROFILE
+export SAM_CLI_TELEMETRY := 0
+
+ARGS ?=
+PYTHON := .venv/bin/python
+UV := .local/bin/uv
+DYNAMODB := .local/dynamodb-local
+DYNAMODB_VERSION := 2.9.30
+DYNAMODB_SHA256 := 3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup:
+	@local/setup
+
+.PHONY: demo
+demo: setup ## Deploy the stack on this machine, register, let expire, clean up, and say what happened
+	@$(PYTHON) -m local.demo $(ARGS)
+
+.PHONY: up
+up: setup ## Start a stack on this machine that keeps running
+	@$(PYTHON) -m local up $(ARGS)
+
+.PHONY: down
+down: setup ## End it; ARGS=--discard forgets what was in it
+	@$(PYTHON) -m local down $(ARGS)
+
+.PHONY: test
+test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to pytest
+	@.venv/bin/pytest $(ARGS)
+
+.PHONY: test-real
+test-real: setup local-dynamodb ## All tests, and none may be skipped: needs root, Docker, Java 17, node, sshd and busybox
+	@REQUIRE_REAL=1 .venv/bin/pytest $(ARGS)
+
+.PHONY: check
+check: setup ## Format, lint, types, layers, template, and what is generated from the lock
+	.venv/bin/ruff format --check --quiet
+	.venv/bin/ruff check --quiet
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+	AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint
+	$(UV) lock --check --offline --quiet
+	UV=$(UV) local/requirements.sh --check
+
+.PHONY: fmt
+fmt: setup ## Format, and mend what the linter can mend by itself
+	.venv/bin/ruff check --fix --quiet || true
+	.venv/bin/ruff format
+
+.PHONY: bench
+bench: setup ## Measure a stack on this machine
+	@$(PYTHON) -m bench $(ARGS)
+
+.PHONY: lock
+lock: setup ## Lock the newest packages that pyproject.toml allows, and what sam build installs of them
+	$(UV) lock --upgrade --default-index https://pypi.org/simple
+	local/setup
+	UV=$(UV) local/requirements.sh
+
+.PHONY: local-dynamodb
+local-dynamodb: $(DYNAMODB)/DynamoDBLocal.jar ## Fetch DynamoDB Local for the tests of the store: needs npm, and Java 17 to run it
+
+$(DYNAMODB)/DynamoDBLocal.jar:
+	@command -v npm >/dev/null || { echo "DynamoDB Local comes from npm: install node and npm" >&2; exit 1; }
+	@command -v java >/dev/null || { echo "DynamoDB Local runs on Java 17: install a JRE" >&2; exit 1; }
+	@echo "fetching DynamoDB Local (56 MB) into $(DYNAMODB)"
+	@rm -rf $(DYNAMODB) $(DYNAMODB).part && mkdir -p $(DYNAMODB).part
+	@cd $(DYNAMODB).part && npm pack --silent amplify-dynamodb-simulator@$(DYNAMODB_VERSION) >/dev/null
+	@cd $(DYNAMODB).part && echo "$(DYNAMODB_SHA256)  amplify-dynamodb-simulator-$(DYNAMODB_VERSION).tgz" | sha256sum --check --quiet
+	@cd $(DYNAMODB).part && tar xzf *.tgz --strip-components=2 package/emulator && rm *.tgz
+	@mv $(DYNAMODB).part $(DYNAMODB)
