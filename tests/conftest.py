@@ -1,0 +1,42 @@
+"""What every test stands on: no way to a real AWS account, settings of its own, and the product's table."""
+
+from collections.abc import Iterator
+
+import pytest
+from moto import mock_aws
+
+from tests.table import create_table
+from tracker.settings import settings
+
+pytest_plugins = ["tests.dynamodb_local", "tests.fakes"]
+
+REGION = "eu-west-1"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
+
+
+@pytest.fixture(autouse=True)
+def aws_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keys that open nothing; what functions read once is read anew in each test."""
+    for name in LEADS_AWAY:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def moto_table() -> Iterator[str]:
+    """The name of a fresh table in this process: quick, and lenient where the real engine isn't."""
+    with mock_aws():
+        create_table("tracker")
+        yield "tracker"

@@ -1,0 +1,49 @@
+"""The product's table as template.yaml defines it, made on whatever speaks DynamoDB.
+
+Called by the fixtures that give tests a table; what the template says of keys, indexes, stream and TTL is what is tested.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+
+TEMPLATE = Path(__file__).parent.parent / "template.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a template's short forms of intrinsic functions as their plain values."""
+
+
+def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return node.value
+
+
+_Loader.add_multi_constructor("!", _plain)
+
+
+def template() -> dict[str, Any]:
+    """template.yaml, its intrinsic functions as their arguments."""
+    found: dict[str, Any] = yaml.load(TEMPLATE.read_text(), _Loader)
+    return found
+
+
+def create_table(name: str, **client: Any) -> None:
+    """Make it, with its indexes, its stream and its TTL; `client` is what boto3's client takes."""
+    properties = template()["Resources"]["Table"]["Properties"]
+    dynamodb = boto3.client("dynamodb", **client)
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode=properties["BillingMode"],
+        AttributeDefinitions=properties["AttributeDefinitions"],
+        KeySchema=properties["KeySchema"],
+        GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
+        StreamSpecification={"StreamEnabled": True} | properties["StreamSpecification"],
+    )
+    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
