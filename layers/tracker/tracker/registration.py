@@ -127,7 +127,7 @@ def parse_registration(
     said = _shaped(body)
     _must_be_served(said.deployment_type, settings)
     at = format_time(registered_at or now)
-    deployed_at = said.deployed_at or at
+    deployed_at = at if said.deployed_at is None else said.deployed_at
     ttl_seconds = said.ttl_seconds
     if ttl_seconds is None and said.expires_at is None:
         ttl_seconds = settings.default_ttl or None
@@ -139,7 +139,7 @@ def parse_registration(
         deployed_at=deployed_at,
         ttl_seconds=ttl_seconds,
         expires_at=expires_at,
-        status=_status(said.status or "Active"),
+        status=_status("Active" if said.status is None else said.status),
         generation=generation,
         registered_by=registered_by,
         registered_at=at,
@@ -183,7 +183,7 @@ def parse_amendment(
 def _body(raw: bytes | str | dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """A request's object, and its canonical text: keys sorted, what is null left out."""
     try:
-        body = raw if isinstance(raw, dict) else msgspec.json.decode(_bounded(raw))
+        body = msgspec.json.decode(_bounded(raw)) if isinstance(raw, bytes | str) else raw
         text = msgspec.json.encode(_without_nulls(body), order="sorted")
     except UnicodeError:
         raise Invalid("body", "text that isn't valid Unicode", "a JSON object in UTF-8", malformed=True) from None
