@@ -89,19 +89,25 @@ def connect(login: Login, *, jump: Login | None = None, limit: float = LIMIT) ->
 
 def run(client: paramiko.SSHClient, argv: list[str], timeout: float = TIMEOUT) -> Answer:
     """Run one command, every word of it quoted; `timeout` is how long it may be silent. Nonzero exits are answers."""
-    with understood(argv[0]), closing(_transport(client).open_session(timeout=timeout)) as channel:
-        channel.settimeout(timeout)
-        channel.exec_command(shlex.join(argv))
-        channel.shutdown_write()
-        stdout = channel.makefile("rb").read(OUTPUT_MAX + 1)
-        stderr = channel.makefile_stderr("rb").read(OUTPUT_MAX + 1)
+    with understood(argv[0]), closing(channel(client, argv, timeout)) as command:
+        command.shutdown_write()
+        stdout = command.makefile("rb").read(OUTPUT_MAX + 1)
+        stderr = command.makefile_stderr("rb").read(OUTPUT_MAX + 1)
         if max(len(stdout), len(stderr)) > OUTPUT_MAX:
             raise Unreachable(f"{argv[0]} answered more than {OUTPUT_MAX} bytes")
-        code = channel.recv_exit_status()
+        code = command.recv_exit_status()
     if code == -1:
         # The connection broke, or a signal ended the command: either way nobody knows how far it came.
         raise Unreachable(f"{argv[0]} ended without an exit status")
     return Answer(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def channel(client: paramiko.SSHClient, argv: list[str], timeout: float) -> paramiko.Channel:
+    """The running command itself, for what is said to it and back. Raises what paramiko raises."""
+    opened = _transport(client).open_session(timeout=timeout)
+    opened.settimeout(timeout)
+    opened.exec_command(shlex.join(argv))
+    return opened
 
 
 @contextmanager

@@ -9,25 +9,26 @@ the engine calls its creation time moves with every file that is made in it.
 import ipaddress
 import json
 import re
+import socket
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import urllib3
-from docker.transport.sshconn import SSHConnectionPool
-from docker.transport.unixconn import UnixHTTPConnectionPool
 from msgspec.structs import replace
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tracker.cleanup import secrets
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
-from tracker.cleanup.ssh_connection import PORT, Login, connect, understood
+from tracker.cleanup.ssh_connection import PORT, Login, channel, connect, understood
 from tracker.deployment import Deployment, Resource, ids_named
 from tracker.settings import Settings
 
@@ -53,41 +54,28 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     Anonymous volumes go with their container, as with `docker rm -v`. A named volume that the record doesn't name is
     kept, unless `metadata.delete_dependents` is "all"; a network, and what others use too, always.
     """
-    named = {kind: ids_named(deployment, KINDS[kind].named_by) for kind in KINDS}
-    if not named["docker:container"]:
-        raise Refused("missing_id", "resource_ids.container_id is missing")
-    for kind, names in named.items():
-        for name in names:
-            if not _NAME.fullmatch(name) or (kind == "docker:network" and name in _PREDEFINED_NETWORKS):
-                raise Refused("bad_id", f"{name!r} can't be the {kind} of a deployment")
+    found = _named(deployment)
     place = _place(deployment, settings)
-    full_ids = {resource.key: resource.place.get("full_id", "") for resource in deployment.resources}
     with _engine(place, settings) as engine:
-        containers = {}
-        for name in named["docker:container"]:
-            body, _ = KINDS["docker:container"].find(engine, name, full_ids.get(("docker:container", name), ""))
+        containers = []
+        for resource in [resource for resource in found.values() if resource.kind == "docker:container"]:
+            body, _ = KINDS[resource.kind].find(engine, resource)
             if body:
                 _refuse_swarm(body)
-                containers[name] = body
+                containers.append(body)
+                found[resource.key] = replace(resource, place={"full_id": body["Id"]}, seen=True)
         if containers:
             # What was seen there vouches for the engine: its "no such volume" counts from now on, too.
             place["engine"] = engine.id
-        found = {
-            (kind, name): Resource(kind, name, place, stage=KINDS[kind].stage, named_by=KINDS[kind].named_by)
-            for kind, names in named.items()
-            for name in names
-        }
-        for name, body in containers.items():
-            container = found["docker:container", name]
-            found[container.key] = replace(container, place=place | {"full_id": body["Id"]}, seen=True)
-        ours = {body["Id"] for body in containers.values()}
+        networks = [name for kind, name in found if kind == "docker:network"]
+        ours = {container["Id"] for container in containers}
         every_volume = deployment.metadata.get("delete_dependents") == "all"
-        for body in containers.values():
-            for network in _networks_of(body, named["docker:network"]):
-                found.setdefault(network.key, replace(network, place=place))
-            for volume in _volumes_of(body, engine, ours, every_volume=every_volume):
-                found.setdefault(volume.key, replace(volume, place=place))
-    return list(found.values())
+        for container in containers:
+            for dependent in chain(
+                _networks_of(container, networks), _volumes_of(container, engine, ours, every_volume=every_volume)
+            ):
+                found.setdefault(dependent.key, dependent)
+    return [replace(resource, place=place | resource.place) for resource in found.values()]
 
 
 @dataclass(frozen=True)
@@ -103,7 +91,7 @@ class _Kind:
 
     def state(self, resource: Resource, settings: Settings) -> Look:
         with _engine(resource.place, settings) as engine:
-            body, proof = self.find(engine, resource.id, resource.place.get("full_id", ""))
+            body, proof = self.find(engine, resource)
             if body is None:
                 return Look("gone", proof=proof, unproven=not resource.place.get("engine"))
             status = body.get("State", {}).get("Status", "")
@@ -115,19 +103,20 @@ class _Kind:
 
     def delete(self, resource: Resource, settings: Settings) -> None:
         with _engine(resource.place, settings) as engine:
-            body, _ = self.find(engine, resource.id, resource.place.get("full_id", ""))
+            body, _ = self.find(engine, resource)
             if body is not None:
                 _refuse_swarm(body)
                 engine.delete(self.path.format(_quoted(body.get("Id", resource.id))), self.query)
 
-    def find(self, engine: "_Engine", name: str, full_id: str) -> tuple[dict[str, Any] | None, str]:
+    def find(self, engine: "_Engine", resource: Resource) -> tuple[dict[str, Any] | None, str]:
         """What the engine says of ours, or None and the proof that it is gone."""
-        body = self._read(engine, full_id or name)
+        full_id = resource.place.get("full_id")
+        body = self._read(engine, full_id or resource.id)
         if body is not None:
             return body, ""
-        proof = f"GET {self._read_path(full_id or name)}: none on engine {engine.id}"
-        if full_id and (other := self._read(engine, name)):
-            proof += f"; {name} is another one now, {other['Id'][:12]}"
+        proof = f"GET {self._read_path(full_id or resource.id)}: none on engine {engine.id}"
+        if full_id and (other := self._read(engine, resource.id)):
+            proof += f"; {resource.id} is another one now, {other['Id'][:12]}"
         return None, proof
 
     def _read(self, engine: "_Engine", reference: str) -> dict[str, Any] | None:
@@ -152,6 +141,21 @@ KINDS = {
 }
 
 
+def _named(deployment: Deployment) -> dict[tuple[str, str], Resource]:
+    """What the record names, by the resource's key, with the full ids that are known already."""
+    places = {resource.key: resource.place for resource in deployment.resources}
+    found = {}
+    for kind, how in KINDS.items():
+        for name in ids_named(deployment, how.named_by):
+            if not _NAME.fullmatch(name) or (kind == "docker:network" and name in _PREDEFINED_NETWORKS):
+                raise Refused("bad_id", f"{name!r} can't be the {kind} of a deployment")
+            place = {key: text for key, text in places.get((kind, name), {}).items() if key == "full_id"}
+            found[kind, name] = Resource(kind, name, place, stage=how.stage, named_by=how.named_by)
+    if not ids_named(deployment, "container_id"):
+        raise Refused("missing_id", "resource_ids.container_id is missing")
+    return found
+
+
 def _networks_of(container: dict[str, Any], named: list[str]) -> Iterator[Resource]:
     for name, attachment in container["NetworkSettings"]["Networks"].items():
         if name in _PREDEFINED_NETWORKS or any(_is_called(each, attachment["NetworkID"], name) for each in named):
@@ -163,8 +167,6 @@ def _networks_of(container: dict[str, Any], named: list[str]) -> Iterator[Resour
 def _volumes_of(
     container: dict[str, Any], engine: "_Engine", ours: set[str], *, every_volume: bool
 ) -> Iterator[Resource]:
-    # Of a volume that it only borrows, even an anonymous one, a container isn't the owner.
-    owns = not container["HostConfig"].get("VolumesFrom")
     for mount in container["Mounts"]:
         if mount["Type"] != "volume":
             continue
@@ -173,7 +175,7 @@ def _volumes_of(
         others = [user["Id"] for user in users if user["Id"] not in ours]
         if others:
             why = f"container {others[0][:12]} mounts it, too"
-        elif every_volume or (owns and _FULL_ID.fullmatch(name)):
+        elif every_volume or _FULL_ID.fullmatch(name):
             why = ""
         else:
             why = 'the record doesn\'t name it; metadata.delete_dependents = "all" would delete it'
@@ -262,11 +264,13 @@ class _Engine:
                 return Unreachable(text)
 
     def _ask(
-        self, method: str, path: str, query: dict[str, str] | None = None, timeout: float = TIMEOUT
+        self, method: str, path: str, query: dict[str, str] | None = None, timeout: float | None = None
     ) -> urllib3.BaseHTTPResponse:
         try:
             with understood(self._host):
-                return self._pool.request(method, self._api + path, fields=query, timeout=timeout, retries=False)
+                return self._pool.request(
+                    method, self._api + path, fields=query, timeout=timeout or TIMEOUT, retries=False
+                )
         except urllib3.exceptions.SSLError as error:
             # An alert about a certificate, the other side's or ours, is an answer; a cut handshake isn't.
             if "CERT" in str(error).upper() or "UNKNOWN_CA" in str(error):
@@ -306,7 +310,7 @@ def _pool(place: dict[str, str], settings: Settings, stack: ExitStack) -> HTTPCo
     if host != DEFAULT_HOST and not settings.allows("endpoint", host):
         raise Refused("bad_id", f"docker_host {host} isn't among the allowed endpoints")
     if host.startswith("unix:///"):
-        return UnixHTTPConnectionPool("http+unix://localhost", host.removeprefix("unix://"), TIMEOUT)
+        return _Through(lambda: _unix_socket(host.removeprefix("unix://")))
     parts = _HOST.fullmatch(host)
     if parts is None:
         raise Refused("bad_id", f"docker_host {host!r} is neither unix:///path, tcp://host:port nor ssh://user@host")
@@ -314,13 +318,44 @@ def _pool(place: dict[str, str], settings: Settings, stack: ExitStack) -> HTTPCo
     if parts["scheme"] == "ssh" and parts["user"] and secret:
         keys = secrets.read(secret, settings, "private_key", "host_key")
         login = Login(name, parts["user"], keys["private_key"], keys["host_key"], port or PORT)
-        return SSHConnectionPool(stack.enter_context(connect(login)), TIMEOUT)
+        client = stack.enter_context(connect(login))
+        # As the docker client itself reaches an engine through SSH.
+        return _Through(lambda: cast(socket.socket, channel(client, ["docker", "system", "dial-stdio"], TIMEOUT)))
     if parts["scheme"] == "tcp" and port and secret:
-        return HTTPSConnectionPool(name, port, TIMEOUT, ssl_context=_tls(secret, settings))
+        return HTTPSConnectionPool(name, port, ssl_context=_tls(secret, settings))
     if parts["scheme"] == "tcp" and port and _is_loopback(name):
-        return HTTPConnectionPool(name, port, TIMEOUT)
+        return HTTPConnectionPool(name, port)
     needed = "a port and docker_tls_secret" if parts["scheme"] == "tcp" else "a user and docker_ssh_secret"
     raise Refused("missing_id", f"docker_host {host} needs {needed}")
+
+
+class _Connection(HTTPConnection):
+    """HTTP over whatever was opened for it. docker-py has the like, but takes SSH keys and hosts from the home."""
+
+    def __init__(self, host: str, *, opened: Callable[[], socket.socket], **options: Any) -> None:
+        super().__init__(host, **options)
+        self._opened = opened
+
+    def connect(self) -> None:
+        self.sock = self._opened()
+
+
+class _Through(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+    def __init__(self, opened: Callable[[], socket.socket]) -> None:
+        super().__init__("docker", opened=opened)
+
+
+def _unix_socket(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_loopback(name: str) -> bool:

@@ -1,0 +1,821 @@
+"""LocalDocker against a real engine, reached in every way; and against a stand-in for what no real one does on demand."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import docker as docker_sdk
+import pytest
+from msgspec.structs import replace
+
+from tests.certificates import Authority
+from tests.real_targets import Sshd, free_port
+from tracker.cleanup.contract import Busy, Refused, Unreachable
+from tracker.cleanup.local import docker
+from tracker.deployment import Deployment, Resource
+from tracker.settings import LocalPlace, Settings
+
+SOCKET = "/var/run/docker.sock"
+
+
+def deployment(
+    ids: Mapping[str, str | list[str]], metadata: dict[str, str] | None = None, resources: list[Resource] | None = None
+) -> Deployment:
+    return Deployment(
+        id="dep-1",
+        blueprint_id="bp-1",
+        deployment_type="LocalDocker",
+        resource_ids=dict(ids),
+        metadata=metadata or {},
+        resources=resources or [],
+        deployed_at="2026-01-01T00:00:00Z",
+        registered_at="2026-01-01T00:00:00Z",
+        generation="g",
+    )
+
+
+@pytest.fixture
+def settings(docker_engine: docker_sdk.DockerClient) -> Settings:
+    """Those of a stack on this machine."""
+    return Settings(local_place=LocalPlace(host="here", boot_id="b", docker_engine=docker_engine.info()["ID"]))
+
+
+@dataclass
+class Made:
+    """Makes things on the engine, all of them labelled."""
+
+    engine: docker_sdk.DockerClient
+    image: str
+    labels: dict[str, str]
+    count: int = 0
+
+    def name(self, noun: str) -> str:
+        self.count += 1
+        return f"{noun}-{self.labels['tracker.test'][:8]}-{self.count}"
+
+    def container(self, **options: Any) -> Any:
+        options["labels"] = self.labels | options.get("labels", {})
+        return self.engine.containers.run(self.image, detach=True, **({"name": self.name("container")} | options))
+
+    def network(self) -> Any:
+        return self.engine.networks.create(self.name("network"), labels=self.labels)
+
+    def volume(self) -> Any:
+        return self.engine.volumes.create(self.name("volume"), labels=self.labels)
+
+    def has_container(self, name: str) -> bool:
+        return bool(self.engine.api.containers(all=True, filters={"id": name})) or any(
+            f"/{name}" in each["Names"] for each in self.engine.api.containers(all=True)
+        )
+
+    def has_volume(self, name: str) -> bool:
+        return any(each["Name"] == name for each in self.engine.api.volumes()["Volumes"] or [])
+
+    def has_network(self, name: str) -> bool:
+        return any(each["Name"] == name for each in self.engine.api.networks())
+
+
+@pytest.fixture
+def made(docker_engine: docker_sdk.DockerClient, busybox: str, labels: dict[str, str]) -> Made:
+    return Made(docker_engine, busybox, labels)
+
+
+def seen(resource: Resource, settings: Settings) -> Resource:
+    """As the cleanup would remember it after a look."""
+    look = docker.KINDS[resource.kind].state(resource, settings)
+    return replace(
+        resource, state=look.state, proof=look.proof, detail=look.detail, place=resource.place | look.place, seen=True
+    )
+
+
+def delete(resource: Resource, settings: Settings) -> None:
+    docker.KINDS[resource.kind].delete(resource, settings)
+
+
+def only(resources: list[Resource]) -> Resource:
+    (resource,) = resources
+    return resource
+
+
+def by_key(resources: list[Resource]) -> dict[tuple[str, str], Resource]:
+    return {resource.key: resource for resource in resources}
+
+
+# What it does on a real engine
+
+
+def test_containers_network_and_volume_are_deleted_stage_by_stage_and_proven_gone(
+    made: Made, settings: Settings
+) -> None:
+    network, volume = made.network(), made.volume()
+    mount = {volume.name: {"bind": "/data", "mode": "rw"}}
+    one, two = (made.container(network=network.name, volumes=mount) for _ in range(2))
+    record = deployment({"container_id": [one.name, two.id], "network": network.name, "volume": [volume.name]})
+
+    resources = docker.discover(record, settings)
+
+    stages = [(r.kind, r.id, r.stage, r.named_by) for r in resources]
+    assert stages == [
+        ("docker:container", one.name, 0, "container_id"),
+        ("docker:container", two.id, 0, "container_id"),
+        ("docker:network", network.name, 1, "network"),
+        ("docker:volume", volume.name, 2, "volume"),
+    ]
+    for resource in resources:
+        here = seen(resource, settings)
+        assert here.state == "present"
+        delete(here, settings)
+        gone = seen(here, settings)
+        assert gone.state == "gone"
+        assert f"engine {settings.local_place.docker_engine}" in gone.proof  # type: ignore[union-attr]
+        delete(gone, settings)
+    assert not made.has_container(one.id)
+    assert not made.has_container(two.id)
+    assert not made.has_network(network.name)
+    assert not made.has_volume(volume.name)
+
+
+def test_a_stopped_container_is_deleted(made: Made, settings: Settings) -> None:
+    container = made.container()
+    container.kill()
+    resource = only(docker.discover(deployment({"container_id": container.name}), settings))
+    delete(resource, settings)
+    assert not made.has_container(container.id)
+
+
+def test_not_found_on_the_known_engine_is_gone(docker_engine: docker_sdk.DockerClient, settings: Settings) -> None:
+    record = deployment({"container_id": "never-there"})
+    for where, known in ((record, settings), (with_metadata(record, docker_engine=engine_id(settings)), Settings())):
+        look = docker.KINDS["docker:container"].state(only(docker.discover(where, known)), known)
+        assert look.state == "gone"
+        assert not look.unproven
+
+
+def test_not_found_on_an_engine_that_nothing_vouches_for_is_unproven(docker_engine: docker_sdk.DockerClient) -> None:
+    resource = only(docker.discover(deployment({"container_id": "never-there"}), Settings()))
+    look = docker.KINDS["docker:container"].state(resource, Settings())
+    assert (look.state, look.unproven) == ("gone", True)
+
+
+def test_a_container_seen_once_vouches_for_its_engine(made: Made) -> None:
+    container = made.container()
+    record = deployment({"container_id": container.name, "volume": "never-there"})
+    resources = docker.discover(record, Settings())
+    volume = by_key(resources)["docker:volume", "never-there"]
+    assert not docker.KINDS["docker:volume"].state(volume, Settings()).unproven
+    container.remove(force=True)
+    again = only(docker.discover(deployment({"container_id": container.name}, resources=resources[:1]), Settings()))
+    look = docker.KINDS["docker:container"].state(again, Settings())
+    assert (look.state, look.unproven) == ("gone", False)
+
+
+def test_another_engine_is_refused(made: Made, settings: Settings) -> None:
+    container = made.container()
+    record = deployment({"container_id": container.name}, {"docker_engine": "ELSE:WHERE"})
+    resource = Resource("docker:container", container.name, {**place(), "engine": "ELSE:WHERE"})
+    for call in (
+        lambda: docker.discover(record, settings),
+        lambda: docker.KINDS["docker:container"].state(resource, settings),
+        lambda: docker.KINDS["docker:container"].delete(resource, settings),
+    ):
+        with pytest.raises(Refused) as refusal:
+            call()
+        assert refusal.value.error_class == "not_ours"
+    assert made.has_container(container.id)
+
+
+def test_a_container_that_got_the_name_is_let_alone(made: Made, settings: Settings) -> None:
+    ours = made.container()
+    resource = only(docker.discover(deployment({"container_id": ours.name}), settings))
+    ours.remove(force=True)
+    other = made.container(name=ours.name)
+
+    again = only(docker.discover(deployment({"container_id": ours.name}, resources=[resource]), settings))
+    delete(again, settings)
+    look = docker.KINDS["docker:container"].state(again, settings)
+
+    assert look.state == "gone"
+    assert f"{ours.name} is another one now, {other.id[:12]}" in look.proof
+    assert made.has_container(other.id)
+
+
+def test_a_network_that_got_the_name_is_let_alone(made: Made, settings: Settings) -> None:
+    ours = made.network()
+    resource = seen(Resource("docker:network", ours.name, place()), settings)
+    ours.remove()
+    made.engine.networks.create(ours.name, labels=made.labels)
+    delete(resource, settings)
+    assert seen(resource, settings).state == "gone"
+    assert made.has_network(ours.name)
+
+
+def test_a_renamed_container_is_still_ours(made: Made, settings: Settings) -> None:
+    container = made.container()
+    resource = only(docker.discover(deployment({"container_id": container.name}), settings))
+    container.rename(made.name("renamed"))
+    delete(resource, settings)
+    assert seen(resource, settings).state == "gone"
+    assert not made.has_container(container.id)
+
+
+def test_a_name_that_only_begins_another_id_means_nothing(made: Made, settings: Settings) -> None:
+    container = made.container()
+    assert made.engine.containers.get(container.id[:6]).id == container.id, "the engine itself would take it"
+    resource = only(docker.discover(deployment({"container_id": container.id[:6]}), settings))
+    delete(resource, settings)
+    assert docker.KINDS["docker:container"].state(resource, settings).state == "gone"
+    assert made.has_container(container.id)
+
+
+def test_a_short_id_of_twelve_digits_means_its_container(made: Made, settings: Settings) -> None:
+    container = made.container()
+    resource = only(docker.discover(deployment({"container_id": container.id[:12]}), settings))
+    delete(resource, settings)
+    assert seen(resource, settings).state == "gone"
+    assert not made.has_container(container.id)
+
+
+def test_a_volume_in_use_waits(made: Made, settings: Settings) -> None:
+    volume = made.volume()
+    user = made.container(volumes={volume.name: {"bind": "/data", "mode": "rw"}})
+    resource = Resource("docker:volume", volume.name, place())
+    with pytest.raises(Busy, match="in use"):
+        delete(resource, settings)
+    user.remove(force=True)
+    delete(resource, settings)
+    assert not made.has_volume(volume.name)
+
+
+def test_a_network_with_endpoints_waits(made: Made, settings: Settings) -> None:
+    network = made.network()
+    user = made.container(network=network.name)
+    resource = Resource("docker:network", network.name, place())
+    with pytest.raises(Busy, match="active endpoints"):
+        delete(resource, settings)
+    user.remove(force=True)
+    delete(resource, settings)
+    assert not made.has_network(network.name)
+
+
+@pytest.mark.parametrize("name", ["bridge", "host", "none"])
+def test_a_network_that_comes_with_the_engine_is_refused(made: Made, settings: Settings, name: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        docker.discover(deployment({"container_id": "c", "network": name}), settings)
+    assert refusal.value.error_class == "bad_id"
+    full_id = made.engine.api.inspect_network(name)["Id"]
+    with pytest.raises(Refused) as refusal:
+        delete(Resource("docker:network", full_id, place()), settings)
+    assert refusal.value.error_class == "protected"
+    assert made.has_network(name)
+
+
+def test_what_the_record_does_not_name_is_kept_but_anonymous_volumes_go(made: Made, settings: Settings) -> None:
+    network, volume = made.network(), made.volume()
+    container = made.container(
+        network=network.name,
+        mounts=[
+            docker_sdk.types.Mount("/data", volume.name),
+            docker_sdk.types.Mount("/scratch", None),
+            docker_sdk.types.Mount("/etc/here", "/etc", type="bind"),
+        ],
+    )
+    anonymous = next(m["Name"] for m in container.attrs["Mounts"] if m["Destination"] == "/scratch")
+
+    found = by_key(docker.discover(deployment({"container_id": container.name}), settings))
+
+    assert {key: resource.state for key, resource in found.items()} == {
+        ("docker:container", container.name): "unseen",
+        ("docker:network", network.name): "kept",
+        ("docker:volume", volume.name): "kept",
+        ("docker:volume", anonymous): "unseen",
+    }
+    assert "delete_dependents" in found["docker:volume", volume.name].detail
+    assert container.id[:12] in found["docker:network", network.name].detail
+    delete(found["docker:container", container.name], settings)
+    assert seen(found["docker:volume", anonymous], settings).state == "gone"
+    assert made.has_volume(volume.name)
+    assert made.has_network(network.name)
+
+
+def test_the_networks_of_the_engine_are_no_dependents(made: Made, settings: Settings) -> None:
+    assert len(docker.discover(deployment({"container_id": made.container().name}), settings)) == 1
+
+
+def test_named_volumes_go_too_when_all_dependents_should_but_networks_never(made: Made, settings: Settings) -> None:
+    network, volume = made.network(), made.volume()
+    container = made.container(network=network.name, volumes={volume.name: {"bind": "/data", "mode": "rw"}})
+    record = deployment({"container_id": container.name}, {"delete_dependents": "all"})
+    found = by_key(docker.discover(record, settings))
+    assert found["docker:volume", volume.name].state == "unseen"
+    assert found["docker:network", network.name].state == "kept"
+    for kind, name in (("docker:container", container.name), ("docker:volume", volume.name)):
+        delete(found[kind, name], settings)
+        assert seen(found[kind, name], settings).state == "gone"
+    assert not made.has_volume(volume.name)
+
+
+def test_a_volume_that_another_container_mounts_too_is_kept(made: Made, settings: Settings) -> None:
+    volume = made.volume()
+    mount = {volume.name: {"bind": "/data", "mode": "rw"}}
+    container, other = made.container(volumes=mount), made.container(volumes=mount)
+    record = deployment({"container_id": container.name}, {"delete_dependents": "all"})
+    kept = by_key(docker.discover(record, settings))["docker:volume", volume.name]
+    assert kept.state == "kept"
+    assert other.id[:12] in kept.detail
+
+
+def test_a_volume_that_only_our_containers_share_is_not_used_by_others(made: Made, settings: Settings) -> None:
+    volume = made.volume()
+    mount = {volume.name: {"bind": "/data", "mode": "rw"}}
+    names = [made.container(volumes=mount).name for _ in range(2)]
+    record = deployment({"container_id": names}, {"delete_dependents": "all"})
+    assert by_key(docker.discover(record, settings))["docker:volume", volume.name].state == "unseen"
+
+
+def test_an_anonymous_volume_that_another_container_borrows_is_kept(made: Made, settings: Settings) -> None:
+    owner = made.container(mounts=[docker_sdk.types.Mount("/data", None)])
+    made.container(volumes_from=[owner.name])
+    volume = owner.attrs["Mounts"][0]["Name"]
+    found = by_key(docker.discover(deployment({"container_id": owner.name}), settings))
+    assert found["docker:volume", volume].state == "kept"
+    delete(found["docker:container", owner.name], settings)
+    assert made.has_volume(volume)
+
+
+def test_what_was_replaced_in_the_record_is_still_found(made: Made, settings: Settings) -> None:
+    old, new = made.container(), made.container()
+    before = docker.discover(deployment({"container_id": old.name}), settings)
+    found = docker.discover(deployment({"container_id": new.name}, resources=before), settings)
+    assert [resource.id for resource in found] == [new.name, old.name]
+
+
+def test_a_task_of_a_swarm_service_is_refused(made: Made, settings: Settings) -> None:
+    container = made.container(labels={"com.docker.swarm.service.id": "service-1"})
+    for call in (
+        lambda: docker.discover(deployment({"container_id": container.name}), settings),
+        lambda: delete(Resource("docker:container", container.name, place()), settings),
+    ):
+        with pytest.raises(Refused, match="service-1") as refusal:
+            call()
+        assert refusal.value.error_class == "protected"
+    assert made.has_container(container.id)
+
+
+def test_four_deletions_at_once_do_no_harm(made: Made, settings: Settings) -> None:
+    container = made.container()
+    resource = only(docker.discover(deployment({"container_id": container.name}), settings))
+    wrong: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            delete(resource, settings)
+        except Busy:
+            pass
+        except (Refused, Unreachable) as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert seen(resource, settings).state == "gone"
+
+
+# What is refused before any call
+
+
+def test_a_record_without_a_container_is_refused() -> None:
+    for ids in ({}, {"volume": "v"}):
+        with pytest.raises(Refused) as refusal:
+            docker.discover(deployment(ids), Settings())
+        assert refusal.value.error_class == "missing_id"
+
+
+@pytest.mark.parametrize("key", ["container_id", "network", "volume"])
+@pytest.mark.parametrize("name", ["", "-f", "a/b", "..", "a?force=1", "a b", "a\n", "ü", "%2e"])
+def test_a_malformed_id_is_refused(key: str, name: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        docker.discover(deployment({"container_id": "c", key: name}), Settings())
+    assert refusal.value.error_class == "bad_id"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://127.0.0.1:1",
+        "unix:/x",
+        "unix://x",
+        "tcp://",
+        "tcp://a b:1",
+        "ssh://u@h/path",
+        "ssh://u:p@h",
+        "ssh://-o@h",
+        "npipe://x",
+    ],
+)
+def test_a_malformed_host_is_refused(host: str) -> None:
+    record = deployment({"container_id": "c"}, {"docker_host": host, "docker_ssh_secret": "s"})
+    with pytest.raises(Refused) as refusal:
+        docker.discover(record, Settings(allowed_endpoints=["*"], allowed_secrets=["*"]))
+    assert refusal.value.error_class == "bad_id"
+
+
+@pytest.mark.parametrize(
+    "host", ["tcp://10.0.0.1:2375", "tcp://localhost.example:2375", "ssh://u@h", "ssh://h", "tcp://h"]
+)
+def test_a_host_without_what_proves_it_is_refused(host: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        docker.discover(deployment({"container_id": "c"}, {"docker_host": host}), Settings(allowed_endpoints=["*"]))
+    assert refusal.value.error_class == "missing_id"
+
+
+def test_a_host_that_no_setting_allows_is_refused() -> None:
+    record = deployment({"container_id": "c"}, {"docker_host": "unix:///run/other.sock"})
+    with pytest.raises(Refused, match="allowed"):
+        docker.discover(record, Settings(allowed_endpoints=["tcp://*"]))
+
+
+def test_a_secret_that_no_setting_allows_is_refused(put_secret: Callable[..., str]) -> None:
+    name = put_secret("theirs", ca="c", cert="c", key="k")
+    record = deployment({"container_id": "c"}, {"docker_host": "tcp://h:2376", "docker_tls_secret": name})
+    with pytest.raises(Refused, match="allowed") as refusal:
+        docker.discover(record, Settings(allowed_endpoints=["*"], allowed_secrets=["ours/*"]))
+    assert refusal.value.error_class == "credentials"
+
+
+# Who isn't there
+
+
+def test_an_engine_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
+    for host in (f"unix://{tmp_path}/none.sock", f"tcp://127.0.0.1:{free_port()}"):
+        record = deployment({"container_id": "c"}, {"docker_host": host})
+        with pytest.raises(Unreachable):
+            docker.discover(record, Settings(allowed_endpoints=["*"]))
+
+
+# TLS: a real engine behind a proxy that asks for a certificate, as the engine itself would
+
+
+@contextmanager
+def tls_engine(authority: Authority, names: tuple[str, ...] = ("127.0.0.1",)) -> Iterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=authority.pem)
+    context.load_cert_chain(*authority.files("server", names))
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with closing(source), closing(sink):
+            try:
+                while data := source.recv(65536):
+                    sink.sendall(data)
+            except OSError:
+                return
+
+    def relay(raw: socket.socket) -> None:
+        try:
+            outside = context.wrap_socket(raw, server_side=True)
+        except OSError:
+            raw.close()
+            return
+        inside = socket.socket(socket.AF_UNIX)
+        inside.connect(SOCKET)
+        threading.Thread(target=pump, args=(outside, inside), daemon=True).start()
+        pump(inside, outside)
+
+    def serve() -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=relay, args=(raw,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "authority")
+
+
+OPEN = Settings(allowed_endpoints=["tcp://127.0.0.1:*", "tcp://localhost:*", "ssh://*"], allowed_secrets=["docker/*"])
+
+
+def test_an_engine_is_reached_by_tls(made: Made, authority: Authority, put_secret: Callable[..., str]) -> None:
+    container = made.container()
+    secret = put_secret("docker/tls", ca=authority.pem, **authority.texts("client"))
+    with tls_engine(authority) as port:
+        metadata = {"docker_host": f"tcp://127.0.0.1:{port}", "docker_tls_secret": secret}
+        resource = only(docker.discover(deployment({"container_id": container.name}, metadata), OPEN))
+        assert resource.place["engine"] == made.engine.info()["ID"]
+        delete(resource, OPEN)
+        assert seen(resource, OPEN).state == "gone"
+    assert not made.has_container(container.id)
+
+
+def test_no_certificate_is_left_in_a_file(
+    docker_engine: docker_sdk.DockerClient,
+    authority: Authority,
+    put_secret: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    secret = put_secret("docker/tls", ca=authority.pem, **authority.texts("client"))
+    with tls_engine(authority) as port:
+        metadata = {"docker_host": f"tcp://127.0.0.1:{port}", "docker_tls_secret": secret}
+        docker.discover(deployment({"container_id": "c"}, metadata), OPEN)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["server's authority", "client's authority", "server's name"])
+def test_certificates_that_do_not_fit_are_refused(
+    docker_engine: docker_sdk.DockerClient,
+    authority: Authority,
+    put_secret: Callable[..., str],
+    tmp_path: Path,
+    wrong: str,
+) -> None:
+    other = Authority(tmp_path / "other")
+    trusted = other if wrong == "server's authority" else authority
+    shown = other if wrong == "client's authority" else authority
+    secret = put_secret("docker/tls", ca=trusted.pem, **shown.texts("client"))
+    names = ("example.org",) if wrong == "server's name" else ("127.0.0.1",)
+    with tls_engine(authority, names) as port:
+        metadata = {"docker_host": f"tcp://127.0.0.1:{port}", "docker_tls_secret": secret}
+        with pytest.raises(Refused) as refusal:
+            docker.discover(deployment({"container_id": "c"}, metadata), OPEN)
+    assert refusal.value.error_class == "credentials"
+    assert "PRIVATE" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("broken", ["ca", "cert", "key"])
+def test_a_broken_certificate_is_refused_and_never_shown(
+    authority: Authority, put_secret: Callable[..., str], broken: str
+) -> None:
+    content = {"ca": authority.pem, **authority.texts("client")}
+    content[broken] = content[broken].replace("A", "!")
+    metadata = {"docker_host": "tcp://127.0.0.1:2376", "docker_tls_secret": put_secret("docker/tls", **content)}
+    with pytest.raises(Refused, match="no usable") as refusal:
+        docker.discover(deployment({"container_id": "c"}, metadata), OPEN)
+    assert refusal.value.error_class == "credentials"
+    assert content[broken].splitlines()[1] not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+
+
+# SSH: the real engine through a real server
+
+
+def ssh_host(server: Sshd) -> str:
+    return f"ssh://{server.user}@127.0.0.1:{server.port}"
+
+
+def test_an_engine_is_reached_by_ssh(made: Made, sshd: Sshd, put_secret: Callable[..., str]) -> None:
+    container, volume = made.container(), made.volume()
+    secret = put_secret("docker/ssh", private_key=sshd.private_key, host_key=sshd.host_key)
+    metadata = {"docker_host": ssh_host(sshd), "docker_ssh_secret": secret}
+    record = deployment({"container_id": container.name, "volume": volume.name}, metadata)
+    for resource in docker.discover(record, OPEN):
+        assert resource.place["engine"] == made.engine.info()["ID"]
+        delete(resource, OPEN)
+        assert seen(resource, OPEN).state == "gone"
+    assert not made.has_container(container.id)
+    assert not made.has_volume(volume.name)
+
+
+def test_an_engine_behind_another_host_key_is_refused(
+    made: Made, sshd: Sshd, put_secret: Callable[..., str], make_key: Callable[..., tuple[str, str]]
+) -> None:
+    container = made.container()
+    secret = put_secret("docker/ssh", private_key=sshd.private_key, host_key=make_key()[1])
+    metadata = {"docker_host": ssh_host(sshd), "docker_ssh_secret": secret}
+    with pytest.raises(Refused, match="another host key") as refusal:
+        docker.discover(deployment({"container_id": container.name}, metadata), OPEN)
+    assert refusal.value.error_class == "credentials"
+    assert made.has_container(container.id)
+
+
+def test_a_host_without_docker_is_unreachable(make_sshd: Callable[..., Sshd], put_secret: Callable[..., str]) -> None:
+    server = make_sshd("SetEnv PATH=/nowhere")
+    secret = put_secret("docker/ssh", private_key=server.private_key, host_key=server.host_key)
+    metadata = {"docker_host": ssh_host(server), "docker_ssh_secret": secret}
+    with pytest.raises(Unreachable):
+        docker.discover(deployment({"container_id": "c"}, metadata), OPEN)
+
+
+# Faults that no real engine shows on demand: a stand-in on loopback
+
+CONTAINER = {
+    "Id": "a" * 64,
+    "Name": "/c",
+    "State": {"Status": "running"},
+    "Config": {"Labels": None},
+    "HostConfig": {},
+    "Mounts": [],
+    "NetworkSettings": {"Networks": {}},
+}
+
+
+@dataclass
+class StandIn:
+    """An engine that has one container, and answers what a test tells it to."""
+
+    port: int = 0
+    version: str = "1.41"
+    told: dict[tuple[str, str], Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"docker_host": f"tcp://127.0.0.1:{self.port}", "docker_engine": "STAND:IN"}
+
+    @property
+    def container(self) -> Resource:
+        here = {"host": self.metadata["docker_host"], "secret": "", "engine": "STAND:IN", "full_id": "a" * 64}
+        return Resource("docker:container", "c", here)
+
+    def answers(self, method: str, path: str, status: int, body: Any = None) -> None:
+        self.told[method, path] = (status, body)
+
+
+class StandInHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    stand_in: ClassVar[StandIn]
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0].removeprefix("/v1.41")
+        self.stand_in.asked.append(f"{self.command} {self.path}")
+        usual: dict[tuple[str, str], Any] = {
+            ("GET", "/_ping"): (200, "OK"),
+            ("GET", "/info"): (200, {"ID": "STAND:IN"}),
+            ("GET", f"/containers/{'a' * 64}/json"): (200, CONTAINER),
+            ("GET", "/containers/c/json"): (200, CONTAINER),
+        }
+        told = (usual | self.stand_in.told).get((self.command, path), (404, {"message": f"No such container: {path}"}))
+        if callable(told):
+            told(self)
+            return
+        status, body = told
+        data = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        if self.stand_in.version:
+            self.send_header("Api-Version", self.stand_in.version)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_DELETE = _answer  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the tests' output quiet."""
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    this = StandIn()
+    handler = type("Handler", (StandInHandler,), {"stand_in": this})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        this.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield this
+        server.shutdown()
+
+
+def hang(handler: StandInHandler) -> None:
+    time.sleep(8)
+    handler.close_connection = True
+
+
+def cut(handler: StandInHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{")
+    handler.close_connection = True
+
+
+def reset(handler: StandInHandler) -> None:
+    handler.close_connection = True
+
+
+INSPECT = f"/containers/{'a' * 64}/json"
+DELETE = f"/containers/{'a' * 64}"
+
+
+def test_the_deletion_is_by_full_id_forced_and_with_volumes(stand_in: StandIn) -> None:
+    stand_in.answers("DELETE", DELETE, 204)
+    delete(stand_in.container, OPEN)
+    assert stand_in.asked[-1] == f"DELETE /v1.41{DELETE}?force=true&v=true"
+
+
+BROKEN = {"hang": hang, "cut": cut, "reset": reset, "html": (200, "<html>"), "empty": (200, "")}
+
+
+@pytest.mark.parametrize(
+    ("path", "how"),
+    # A ping's body means nothing.
+    [("/_ping", how) for how in ("hang", "cut", "reset")]
+    + [(path, how) for path in ("/info", INSPECT) for how in BROKEN],
+)
+def test_a_broken_answer_to_a_look_is_unreachable_never_gone(
+    stand_in: StandIn, path: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker, "TIMEOUT", 0.5)
+    stand_in.told["GET", path] = BROKEN[how]
+    began = time.monotonic()
+    for call in (docker.KINDS["docker:container"].state, docker.KINDS["docker:container"].delete):
+        with pytest.raises(Unreachable):
+            call(stand_in.container, OPEN)
+    assert time.monotonic() - began < 5
+    assert not any(asked.startswith("DELETE") for asked in stand_in.asked)
+
+
+def test_a_server_that_is_no_engine_is_unreachable(stand_in: StandIn) -> None:
+    stand_in.version = ""
+    with pytest.raises(Unreachable, match="isn't a Docker engine"):
+        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+
+
+@pytest.mark.parametrize("status", [302, 408, 500, 502, 503, 504])
+def test_a_server_error_is_unreachable(stand_in: StandIn, status: int) -> None:
+    stand_in.answers("GET", INSPECT, status, {"message": "no"})
+    with pytest.raises(Unreachable, match=str(status)):
+        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+    stand_in.told.clear()
+    stand_in.answers("DELETE", DELETE, status, {"message": "driver failed to remove root filesystem"})
+    with pytest.raises(Unreachable, match=str(status)):
+        docker.KINDS["docker:container"].delete(stand_in.container, OPEN)
+
+
+@pytest.mark.parametrize("told", [hang, cut, reset], ids=["hang", "cut", "reset"])
+def test_a_broken_answer_to_a_deletion_is_unreachable(
+    stand_in: StandIn, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker, "DELETION_TIMEOUT", 0.5)
+    stand_in.told["DELETE", DELETE] = told
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        docker.KINDS["docker:container"].delete(stand_in.container, OPEN)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_are_a_refusal(stand_in: StandIn, status: int) -> None:
+    stand_in.answers("GET", "/info", status, {"message": "authorization denied by plugin"})
+    with pytest.raises(Refused) as refusal:
+        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+    assert refusal.value.error_class == "credentials"
+
+
+def test_a_removal_in_progress_is_leaving(stand_in: StandIn) -> None:
+    stand_in.answers("GET", INSPECT, 200, CONTAINER | {"State": {"Status": "removing"}})
+    assert docker.KINDS["docker:container"].state(stand_in.container, OPEN).state == "leaving"
+    stand_in.answers("DELETE", DELETE, 409, {"message": "removal of container c is already in progress"})
+    with pytest.raises(Busy, match="in progress"):
+        docker.KINDS["docker:container"].delete(stand_in.container, OPEN)
+
+
+def test_a_container_that_vanishes_between_look_and_deletion_is_no_error(stand_in: StandIn) -> None:
+    stand_in.answers("DELETE", DELETE, 404, {"message": "No such container: c"})
+    delete(stand_in.container, OPEN)
+
+
+def test_a_path_that_nobody_serves_is_not_gone(stand_in: StandIn) -> None:
+    stand_in.answers("GET", INSPECT, 404, {"message": "page not found"})
+    with pytest.raises(Unreachable):
+        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+
+
+def test_an_engine_that_was_replaced_is_not_asked(stand_in: StandIn) -> None:
+    stand_in.answers("GET", "/info", 200, {"ID": "NEW:ONE"})
+    with pytest.raises(Refused) as refusal:
+        delete(stand_in.container, OPEN)
+    assert refusal.value.error_class == "not_ours"
+    assert [asked.split("/")[-1] for asked in stand_in.asked] == ["_ping", "info"]
+
+
+def place() -> dict[str, str]:
+    return {"host": docker.DEFAULT_HOST, "secret": "", "engine": ""}
+
+
+def engine_id(settings: Settings) -> str:
+    assert settings.local_place
+    return settings.local_place.docker_engine
+
+
+def with_metadata(record: Deployment, **metadata: str) -> Deployment:
+    return replace(record, metadata=metadata)
