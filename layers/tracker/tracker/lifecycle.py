@@ -93,11 +93,14 @@ class Lifecycle:
         for _ in range(TRIES):
             try:
                 self._records.create(new, over=current)
-            except LostError:
-                current = self._records.get(wanted.blueprint_id)
+            except LostError as lost:
+                current = lost.current or self._records.get(wanted.blueprint_id)
                 if current is None:
                     continue
-                if current.generation == new.generation or _is_same_request(current, wanted):
+                if current.generation == new.generation:
+                    # The write was applied and its answer lost: nobody else has this generation.
+                    return current, True
+                if _is_same_request(current, wanted):
                     return current, False
                 if current.status != "Terminated":
                     message = f"a deployment is registered under {wanted.blueprint_id!r} and is {current.status}"

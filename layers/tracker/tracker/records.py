@@ -20,8 +20,7 @@ from zlib import crc32
 
 import msgspec
 from pynamodb.attributes import Attribute, BooleanAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.connection import Connection
-from pynamodb.constants import STRING
+from pynamodb.constants import ALL_OLD, STRING
 from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
@@ -53,8 +52,20 @@ PAST = "past#"
 _KEPT_ONLY = {"item", "ttl", "due_shard", "quarantined"}
 
 
+# What reading an item raises that isn't a record.
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, msgspec.MsgspecError)
+
+
 class LostError(Exception):
-    """The record isn't any more what was read: read it again and decide anew."""
+    """The record isn't any more what was read: decide anew. `current` is what is there, where the failure told it."""
+
+    def __init__(self, current: Deployment | None = None) -> None:
+        super().__init__("the record has changed")
+        self.current = current
+
+
+class UnreadableError(ValueError):
+    """What is stored is no record."""
 
 
 class JsonOf[T](Attribute[T]):
@@ -209,7 +220,9 @@ class Records:
         meta |= {"connect_timeout_seconds": 3, "read_timeout_seconds": 8}
         self._record = _bound(_Record, meta)
         self._item = _bound(_Item, meta)
-        self._connection = Connection(region=region, host=host, connect_timeout_seconds=3, read_timeout_seconds=8)
+        # One client for all of them: making one is most of a cold start.
+        self._connection = self._record._get_connection().connection  # noqa: SLF001
+        self._item._get_connection().connection = self._connection  # noqa: SLF001
 
     # Reading
 
@@ -218,16 +231,23 @@ class Records:
         return self._read(key, RECORD)
 
     def find(self, key: str) -> Deployment | None:
-        """The record under a key, or under the one that it moved to."""
-        for _ in range(5):
-            found = self.get(key)
-            if found is not None:
-                return found
-            moved = self._marker(key)
-            if moved is None:
+        """The record under a key, or of the deployment that moved away from it, wherever that is now.
+
+        What else was registered meanwhile where it moved to isn't meant.
+        """
+        found = self.get(key)
+        passed: set[str] = set()
+        generation: str | None = None
+        while found is None and key not in passed:
+            passed.add(key)
+            marker = self._marker(key)
+            if marker is None or generation not in (None, marker.generation):
                 return None
-            key = moved
-        return None
+            key, generation = marker.to, marker.generation
+            found = self.get(key)
+            if found is not None and found.generation != generation:
+                return self.past(key, generation) if generation else None
+        return found
 
     def past(self, key: str, generation: str) -> Deployment | None:
         """A Terminated record that was replaced."""
@@ -256,7 +276,7 @@ class Records:
 
         def write() -> None:
             with TransactWrite(connection=self._connection) as transaction:
-                transaction.save(self._as_record(new), condition=with_condition)
+                transaction.save(self._as_record(new), condition=with_condition, return_values=ALL_OLD)
                 transaction.delete(self._item(new.blueprint_id, MOVED))
                 if expiry(new) is not None:
                     transaction.save(self._as_lease(new))
@@ -324,14 +344,16 @@ class Records:
             found = self._record.get(key, item, consistent_read=True)
         except self._record.DoesNotExist:
             return None
+        except _MALFORMED as error:
+            raise _unreadable(error) from error
         return None if self._is_over(found.ttl) else from_item(found)
 
-    def _marker(self, key: str) -> str | None:
+    def _marker(self, key: str) -> _Item | None:
         try:
             found = self._item.get(key, MOVED, consistent_read=True)
         except self._item.DoesNotExist:
             return None
-        return None if self._is_over(found.ttl) else found.to
+        return None if self._is_over(found.ttl) else found
 
     def _due_in(self, shard: str, until: datetime, limit: int) -> Iterator[DueKey]:
         before = self._record.due_at <= int(until.timestamp())
@@ -376,12 +398,22 @@ class Records:
             except (PutError, UpdateError, TransactWriteError) as error:
                 codes = _codes(error)
                 if "ConditionalCheckFailed" in codes:
-                    raise LostError from error
+                    raise LostError(self._told(error)) from error
                 if not codes & CONFLICT_CODES or attempt == CONFLICT_TRIES - 1:
                     raise
                 self._pause(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - jitter, no secret
             else:
                 return
+
+
+    def _told(self, error: PutError | UpdateError | TransactWriteError) -> Deployment | None:
+        """The record that a transaction failed on, if it was asked for and counts as there."""
+        reasons = error.cancellation_reasons if isinstance(error, TransactWriteError) else []
+        for reason in reasons:
+            if reason is not None and reason.raw_item:
+                found = _item_of(reason.raw_item)
+                return None if self._is_over(found.ttl) else from_item(found)
+        return None
 
 
 def shard_of(key: str) -> str:
@@ -390,24 +422,36 @@ def shard_of(key: str) -> str:
 
 
 def from_item(item: _Record) -> Deployment:
-    """The deployment that an item holds; msgspec.ValidationError or TypeError if it holds none."""
+    """The deployment that an item holds; UnreadableError if it holds none."""
     found = {name: getattr(item, name) for name in FIELDS}
     defaults = {f.name for f in msgspec.structs.fields(Deployment) if not f.required}
     present = {name: value for name, value in found.items() if value is not None or name not in defaults}
-    for name in ("version", "sequence", "ttl_seconds", "due_at"):
-        if name in present:
-            present[name] = int(present[name])
-    return msgspec.convert(present, Deployment, from_attributes=True)
+    try:
+        for name in ("version", "sequence", "ttl_seconds", "due_at"):
+            if name in present:
+                present[name] = int(present[name])
+        return msgspec.convert(present, Deployment, from_attributes=True)
+    except _MALFORMED as error:
+        raise _unreadable(error) from error
 
 
 def from_image(image: dict[str, Any]) -> Deployment:
-    """The deployment in a stream record's image. ValueError if there is none in it."""
+    """The deployment in a stream record's image; UnreadableError if there is none in it."""
+    return from_item(_item_of(image))
+
+
+def _item_of(image: dict[str, Any]) -> _Record:
+    item = _Record()
     try:
-        item = _Record()
         item.from_dynamodb_dict(image)
-        return from_item(item)
-    except (ValueError, TypeError, KeyError, AttributeError, msgspec.MsgspecError, PynamoDBException) as error:
-        raise ValueError(f"not a record: {type(error).__name__}") from error
+    except (*_MALFORMED, PynamoDBException) as error:
+        raise _unreadable(error) from error
+    return item
+
+
+def _unreadable(error: Exception) -> UnreadableError:
+    # The text of the error may quote what is stored.
+    return UnreadableError(f"not a record: {type(error).__name__}")
 
 
 def _bound[M: Model](model: type[M], meta: dict[str, Any]) -> type[M]:

@@ -1,0 +1,205 @@
+"""What the tests of the records, the lifecycle and the rounds stand on: a clock, a workflow in memory, the wire.
+
+A pytest plugin (tests/conftest.py names it), so that its fixtures need no import. Only what is outside is faked;
+the table is the real engine wherever conditions and transactions matter.
+"""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import botocore.awsrequest
+import botocore.httpsession
+import pytest
+from botocore.exceptions import ConnectionClosedError
+
+from tracker.deployment import Deployment, format_time
+from tracker.lifecycle import Lifecycle
+from tracker.records import Records
+from tracker.settings import Settings
+from tracker.workflow import Standing, Workflow, execution_name
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"})
+
+
+class Clock:
+    """A clock that stands still until it is put forward."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **by: float) -> datetime:
+        """Put it forward, as timedelta takes it."""
+        self.now += timedelta(**by)
+        return self.now
+
+    @property
+    def text(self) -> str:
+        """Now, as records hold it."""
+        return format_time(self.now)
+
+
+class MemoryWorkflow(Workflow):
+    """Step Functions as far as the lifecycle sees it: a name can be started once."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.running: set[str] = set()
+        self.standings: dict[str, Standing] = {}
+        self.plans: list[str] = []
+        self.broken: Exception | None = None
+        self._lock = threading.Lock()
+
+    def start(self, deployment: Deployment) -> None:
+        """Keep its name."""
+        if self.broken:
+            raise self.broken
+        with self._lock:
+            name = execution_name(deployment.generation, deployment.cleanup.round)
+            self.asked.append(name)
+            self.running.add(name)
+
+    def standing(self, deployment: Deployment) -> Standing:
+        """What the test says of it, else whether it was started."""
+        name = execution_name(deployment.generation, deployment.cleanup.round)
+        return self.standings.get(name, "running" if name in self.running else "unknown")
+
+    def request_plan(self, deployment: Deployment) -> None:
+        """Keep its key."""
+        self.plans.append(deployment.blueprint_id)
+
+
+class Wire:
+    """Every request that goes to DynamoDB, and faults put into the answers."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._conflicts = 0
+        self._lost: dict[str, int] = {}
+        self._refused: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """How often each operation was called."""
+        return dict(Counter(self.calls))
+
+    def conflict(self, times: int) -> None:
+        """The next so many writes are met by another transaction: not applied, answered with a conflict."""
+        self._conflicts = times
+
+    def lose_answer(self, operation: str, times: int = 1) -> None:
+        """The next such calls are applied, and their answers never come."""
+        self._lost[operation] = times
+
+    def refuse_what_is_applied(self, operation: str) -> None:
+        """The next such call is applied and then answered as if its condition had failed."""
+        self._refused.add(operation)
+
+    def send(self, real: Callable[[Any], Any], request: Any) -> Any:
+        """Botocore's way out."""
+        target = request.headers.get("X-Amz-Target")
+        if target is None or not target.startswith(b"DynamoDB_" if isinstance(target, bytes) else "DynamoDB_"):
+            return real(request)
+        operation = (target.decode() if isinstance(target, bytes) else target).rsplit(".", 1)[1]
+        with self._lock:
+            self.calls.append(operation)
+            if operation in WRITES and self._conflicts > 0:
+                self._conflicts -= 1
+                return _refusal(request, operation, "TransactionConflict")
+            if self._lost.get(operation, 0) > 0:
+                self._lost[operation] -= 1
+                real(request)
+                raise ConnectionClosedError(endpoint_url=request.url)
+            if operation in self._refused:
+                self._refused.discard(operation)
+                real(request)
+                return _refusal(request, operation, "ConditionalCheckFailed")
+        return real(request)
+
+
+class _Body:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> list[bytes]:
+        return [self._content]
+
+
+def _refusal(request: Any, operation: str, code: str) -> Any:
+    """As DynamoDB refuses a write: a transaction is cancelled, with a reason for each of its items."""
+    prefix = "com.amazonaws.dynamodb.v20120810#"
+    if operation == "TransactWriteItems":
+        items = json.loads(request.body)["TransactItems"]
+        reasons = [{"Code": code, "Message": "injected"}, *[{"Code": "None"}] * (len(items) - 1)]
+        found = {"__type": prefix + "TransactionCanceledException", "Message": "cancelled"}
+        content = json.dumps(found | {"CancellationReasons": reasons})
+    else:
+        content = json.dumps({"__type": f"{prefix}{code}Exception", "message": "injected"})
+    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-RequestId": "injected"}
+    return botocore.awsrequest.AWSResponse(request.url, 400, headers, _Body(content.encode()))
+
+
+def a_deployment(key: str = "svc-1", *, ttl: int | None = 3600, now: datetime = NOW, **changes: Any) -> Deployment:
+    """One that registers on any stack; `ttl` in seconds, None for no end."""
+    at = format_time(now)
+    found: dict[str, Any] = {
+        "id": f"dep-{key}",
+        "blueprint_id": key,
+        "deployment_type": "AwsEc2",
+        "region": "eu-central-1",
+        "resource_ids": {"instance_id": "i-0123456789abcdef0"},
+        "deployed_at": at,
+        "ttl_seconds": ttl,
+        "expires_at": None if ttl is None else format_time(now + timedelta(seconds=ttl)),
+        "generation": f"generation-of-{key}",
+        "registered_at": at,
+        "registered_by": "tests",
+        "fingerprint": f"print-of-{key}",
+    }
+    return Deployment(**found | changes)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def workflow() -> MemoryWorkflow:
+    return MemoryWorkflow()
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    found = Wire()
+    real = botocore.httpsession.URLLib3Session.send
+    monkeypatch.setattr(
+        botocore.httpsession.URLLib3Session,
+        "send",
+        lambda session, request: found.send(lambda r: real(session, r), request),
+    )
+    return found
+
+
+@pytest.fixture
+def store(engine_table: str, clock: Clock) -> Records:
+    """The table on the real engine, under the test's clock; a conflict is tried again at once."""
+    return Records(engine_table, clock=clock, pause=lambda seconds: None)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(aws_account="123456789012")
+
+
+@pytest.fixture
+def lifecycle(store: Records, workflow: MemoryWorkflow, settings: Settings, clock: Clock) -> Lifecycle:
+    return Lifecycle(store, workflow, settings, clock)
