@@ -44,12 +44,20 @@ test-real: setup local-dynamodb ## All tests, and none may be skipped: needs roo
 	@REQUIRE_REAL=1 .venv/bin/pytest $(ARGS)
 
 .PHONY: check
-check: setup ## Format, lint, types, layers, template, and what is generated from the lock
+check: check-format check-lint check-types check-layers check-template check-lock ## All checks; make -k goes on after a failed one
+
+.PHONY: check-format check-lint check-types check-layers check-template check-lock
+check-format: setup
 	.venv/bin/ruff format --check --quiet
+check-lint: setup
 	.venv/bin/ruff check --quiet
+check-types: setup
 	.venv/bin/mypy
+check-layers: setup
 	.venv/bin/lint-imports --no-logo
+check-template: setup
 	AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint
+check-lock: setup
 	$(UV) lock --check --offline --quiet
 	UV=$(UV) local/requirements.sh --check
 
