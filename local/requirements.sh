@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 layer=layers/tracker/requirements.txt
 clouds=(functions/release/requirements.txt functions/plan/requirements.txt)
-# In the group for the types to come; nothing that is shipped imports them yet.
-unused=(--prune google-cloud-compute --prune kubernetes)
+# In the group for the tests and the types to come; nothing that is shipped imports them.
+unused=(--prune docker --prune google-cloud-compute --prune kubernetes --prune requests)
 
 export_locked() {
   echo "# Written by local/requirements.sh from uv.lock."
