@@ -7,15 +7,17 @@ the table is the real engine wherever conditions and transactions matter.
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import botocore.awsrequest
 import botocore.httpsession
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
+from tests.table import create_table
 from tracker.deployment import Deployment, format_time
 from tracker.lifecycle import Lifecycle
 from tracker.records import Records
@@ -167,6 +169,52 @@ def a_deployment(key: str = "svc-1", *, ttl: int | None = 3600, now: datetime = 
     return Deployment(**found | changes)
 
 
+class Engine:
+    """One table on AWS's own engine, and a look behind the store's back."""
+
+    def __init__(self, url: str, table: str) -> None:
+        self.url = url
+        self.table = table
+        self.client = boto3.client("dynamodb", endpoint_url=url)
+
+    def items(self, key: str = "svc-1") -> dict[str, dict[str, Any]]:
+        """What is really there under a key, by its sort key."""
+        found = self.client.query(
+            TableName=self.table,
+            KeyConditionExpression="blueprint_id = :key",
+            ExpressionAttributeValues={":key": {"S": key}},
+            ConsistentRead=True,
+        )
+        return {item["item"]["S"]: item for item in found["Items"]}
+
+    def spoil(self, key: str, attributes: dict[str, Any]) -> None:
+        """Put into a record what isn't one."""
+        item = self.items(key)["record"]
+        self.client.put_item(TableName=self.table, Item=item | attributes)
+
+    def clear(self) -> None:
+        """Remove every item."""
+        for page in self.client.get_paginator("scan").paginate(
+            TableName=self.table, ProjectionExpression="blueprint_id, #item", ExpressionAttributeNames={"#item": "item"}
+        ):
+            keys = [{"DeleteRequest": {"Key": key}} for key in page["Items"]]
+            for n in range(0, len(keys), 25):
+                self.client.batch_write_item(RequestItems={self.table: keys[n : n + 25]})
+
+
+class _SharedStore:
+    """The store that all tests of a run share, since making clients and tables is most of what they would take."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.clock = Clock()
+        self.waits: list[float] = []
+        self.records = Records(engine.table, host=engine.url, clock=lambda: self.clock.now, pause=self.waits.append)
+
+
+SHARED = pytest.StashKey[_SharedStore]()
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -190,9 +238,32 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
 
 @pytest.fixture
-def store(engine_table: str, clock: Clock) -> Records:
-    """The table on the real engine, under the test's clock; a conflict is tried again at once."""
-    return Records(engine_table, clock=clock, pause=lambda seconds: None)
+def shared_store(dynamodb_local: str, request: pytest.FixtureRequest, clock: Clock) -> Iterator[_SharedStore]:
+    shared = request.config.stash.get(SHARED, None)
+    if shared is None:
+        create_table("shared", endpoint_url=dynamodb_local)
+        shared = request.config.stash[SHARED] = _SharedStore(Engine(dynamodb_local, "shared"))
+    shared.clock = clock
+    shared.waits.clear()
+    yield shared
+    shared.engine.clear()
+
+
+@pytest.fixture
+def engine(shared_store: _SharedStore) -> Engine:
+    return shared_store.engine
+
+
+@pytest.fixture
+def store(shared_store: _SharedStore) -> Records:
+    """The table on the real engine, empty, under the test's clock; a conflict is tried again at once."""
+    return shared_store.records
+
+
+@pytest.fixture
+def waits(shared_store: _SharedStore) -> list[float]:
+    """What the store would have waited, in seconds."""
+    return shared_store.waits
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """How deployments are kept: on AWS's own engine, every call on the wire counted."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given
@@ -11,23 +11,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pynamodb.exceptions import PutError, TransactWriteError
 
-from tests.fakes import NOW, Clock, Wire, a_deployment
+from tests.fakes import NOW, Clock, Engine, Wire, a_deployment
 from tracker.deployment import Cleanup, CleanupError, Event, QosParameters, Resource, ResourceSpec, format_time
 from tracker.lifecycle import Lifecycle
-from tracker.records import DueKey, LostError, Records, from_image, shard_of
+from tracker.records import DueKey, LostError, Page, Records, from_image, shard_of
 
 ENDED = Cleanup(round=1, ended_at=format_time(NOW))
-
-
-def items(table: str, key: str = "svc-1") -> dict[str, dict[str, Any]]:
-    """What is really in the table under a key, by its sort key."""
-    found = boto3.client("dynamodb").query(
-        TableName=table,
-        KeyConditionExpression="blueprint_id = :key",
-        ExpressionAttributeValues={":key": {"S": key}},
-        ConsistentRead=True,
-    )
-    return {item["item"]["S"]: item for item in found["Items"]}
 
 
 def everything_set(key: str = "svc-1") -> Any:
@@ -66,10 +55,10 @@ def test_a_record_with_everything_set_is_read_back_as_it_was_written(store: Reco
     assert store.get("svc-1") == deployment
 
 
-def test_a_stream_image_holds_the_same_deployment_as_the_table(store: Records, engine_table: str) -> None:
+def test_a_stream_image_holds_the_same_deployment_as_the_table(store: Records, engine: Engine) -> None:
     deployment = everything_set()
     store.create(deployment)
-    assert from_image(items(engine_table)["record"]) == deployment
+    assert from_image(engine.items()["record"]) == deployment
 
 
 def test_a_registration_is_one_call_and_reading_it_is_one(store: Records, wire: Wire) -> None:
@@ -80,18 +69,18 @@ def test_a_registration_is_one_call_and_reading_it_is_one(store: Records, wire: 
     assert wire.counted == {"GetItem": 1}
 
 
-def test_a_live_record_carries_no_ttl_and_its_lease_does(store: Records, engine_table: str) -> None:
+def test_a_live_record_carries_no_ttl_and_its_lease_does(store: Records, engine: Engine) -> None:
     store.create(a_deployment(ttl=60))
-    found = items(engine_table)
+    found = engine.items()
     assert set(found) == {"record", "lease"}
     assert "ttl" not in found["record"]
     assert found["lease"]["ttl"] == {"N": str(int(NOW.timestamp()) + 60)}
     assert found["lease"]["generation"] == {"S": "generation-of-svc-1"}
 
 
-def test_one_without_an_end_has_no_lease(store: Records, engine_table: str) -> None:
+def test_one_without_an_end_has_no_lease(store: Records, engine: Engine) -> None:
     store.create(a_deployment(ttl=None))
-    assert set(items(engine_table)) == {"record"}
+    assert set(engine.items()) == {"record"}
 
 
 def test_a_second_registration_loses_and_hands_back_what_is_there(store: Records, wire: Wire) -> None:
@@ -120,28 +109,26 @@ def test_what_is_past_its_ttl_counts_as_absent(store: Records, clock: Clock) -> 
 
 
 def test_the_end_sets_the_ttl_and_removes_the_lease_in_one_transaction(
-    store: Records, wire: Wire, engine_table: str
+    store: Records, wire: Wire, engine: Engine
 ) -> None:
     live = a_deployment()
     store.create(live)
     wire.calls.clear()
     store.replace(live, msgspec.structs.replace(live, version=1, status="Terminated", cleanup=ENDED))
     assert wire.counted == {"TransactWriteItems": 1}
-    found = items(engine_table)
+    found = engine.items()
     assert set(found) == {"record"}
     assert found["record"]["ttl"] == {"N": str(int((NOW + timedelta(days=30)).timestamp()))}
 
 
-def test_a_terminated_record_that_is_replaced_goes_to_the_past_without_its_news(
-    store: Records, engine_table: str
-) -> None:
+def test_a_terminated_record_that_is_replaced_goes_to_the_past_without_its_news(store: Records, engine: Engine) -> None:
     live = a_deployment(generation="one")
     store.create(live)
     news = [Event(sequence=1, type="cleanup_succeeded", at=format_time(NOW), status="Terminated")]
     ended = msgspec.structs.replace(live, version=1, status="Terminated", cleanup=ENDED, news=news)
     store.replace(live, ended)
     store.create(a_deployment(generation="two"), over=ended)
-    found = items(engine_table)
+    found = engine.items()
     assert set(found) == {"record", "lease", "past#one"}
     assert "news" not in found["past#one"]
     assert "due_shard" not in found["past#one"]
@@ -184,14 +171,12 @@ def test_a_change_of_another_generation_with_the_same_version_is_lost(store: Rec
 
 
 @pytest.mark.parametrize(("ttl", "has_lease"), [(7200, True), (60, True), (None, False)])
-def test_the_lease_follows_a_changed_expiry(
-    store: Records, engine_table: str, ttl: int | None, has_lease: bool
-) -> None:
+def test_the_lease_follows_a_changed_expiry(store: Records, engine: Engine, ttl: int | None, has_lease: bool) -> None:
     first = a_deployment()
     store.create(first)
     changed = a_deployment(ttl=ttl, version=1)
     store.replace(first, changed)
-    found = items(engine_table)
+    found = engine.items()
     assert ("lease" in found) is has_lease
     if ttl:
         assert found["lease"]["ttl"]["N"] == str(int(NOW.timestamp()) + ttl)
@@ -206,16 +191,16 @@ def test_a_change_that_leaves_the_expiry_is_a_plain_put(store: Records, wire: Wi
 
 
 def test_a_move_takes_record_and_lease_along_and_leaves_only_a_marker(
-    store: Records, clock: Clock, wire: Wire, engine_table: str
+    store: Records, clock: Clock, wire: Wire, engine: Engine
 ) -> None:
     old = a_deployment("old")
     store.create(old)
     wire.calls.clear()
     store.move(old, msgspec.structs.replace(old, blueprint_id="new", version=1))
     assert wire.counted == {"TransactWriteItems": 1}
-    assert set(items(engine_table, "old")) == {"moved"}
-    assert items(engine_table, "old")["moved"]["ttl"]["N"] == str(int((NOW + timedelta(days=30)).timestamp()))
-    assert set(items(engine_table, "new")) == {"record", "lease"}
+    assert set(engine.items("old")) == {"moved"}
+    assert engine.items("old")["moved"]["ttl"]["N"] == str(int((NOW + timedelta(days=30)).timestamp()))
+    assert set(engine.items("new")) == {"record", "lease"}
     found = store.find("old")
     assert found
     assert found.blueprint_id == "new"
@@ -250,15 +235,15 @@ def test_a_marker_leads_only_to_the_generation_that_moved(store: Records, clock:
     assert (found.generation, found.status) == ("one", "Terminated")
 
 
-def test_a_registration_removes_the_marker_at_its_key(store: Records, engine_table: str) -> None:
+def test_a_registration_removes_the_marker_at_its_key(store: Records, engine: Engine) -> None:
     old = a_deployment("old")
     store.create(old)
     store.move(old, msgspec.structs.replace(old, blueprint_id="new", version=1))
     store.create(a_deployment("old", generation="two"))
-    assert set(items(engine_table, "old")) == {"record", "lease"}
+    assert set(engine.items("old")) == {"record", "lease"}
 
 
-def test_a_move_onto_something_live_changes_neither(store: Records, engine_table: str) -> None:
+def test_a_move_onto_something_live_changes_neither(store: Records, engine: Engine) -> None:
     a, b = a_deployment("a"), a_deployment("b")
     store.create(a)
     store.create(b)
@@ -266,7 +251,7 @@ def test_a_move_onto_something_live_changes_neither(store: Records, engine_table
         store.move(a, msgspec.structs.replace(a, blueprint_id="b", version=1))
     assert store.get("a") == a
     assert store.get("b") == b
-    assert "moved" not in items(engine_table, "a")
+    assert "moved" not in engine.items("a")
 
 
 def test_due_gives_every_shard_oldest_first_and_only_what_is_due(store: Records) -> None:
@@ -300,18 +285,16 @@ def test_postponing_moves_only_the_next_look_and_drops_the_news(store: Records) 
         store.postpone(DueKey(due_at=5, blueprint_id="svc-1"), NOW)
 
 
-def test_postponing_what_is_gone_creates_nothing(store: Records, engine_table: str) -> None:
+def test_postponing_what_is_gone_creates_nothing(store: Records, engine: Engine) -> None:
     with pytest.raises(LostError):
         store.postpone(DueKey(due_at=5, blueprint_id="svc-1"), NOW)
-    assert items(engine_table) == {}
+    assert engine.items() == {}
 
 
 @pytest.mark.parametrize("conflicts", [1, 7])
 def test_a_transaction_conflict_is_tried_again_with_jitter(
-    engine_table: str, wire: Wire, clock: Clock, conflicts: int
+    store: Records, wire: Wire, waits: list[float], conflicts: int
 ) -> None:
-    waits: list[float] = []
-    store = Records(engine_table, clock=clock, pause=waits.append)
     wire.conflict(conflicts)
     first = a_deployment()
     store.create(first)
@@ -351,11 +334,9 @@ def test_a_transaction_whose_answer_is_lost_is_applied_once_and_succeeds(store: 
     ],
     ids=lambda spoilt: next(iter(spoilt)),
 )
-def test_an_image_that_is_no_record_is_a_value_error(
-    store: Records, engine_table: str, spoilt: dict[str, Any]
-) -> None:
+def test_an_image_that_is_no_record_is_a_value_error(store: Records, engine: Engine, spoilt: dict[str, Any]) -> None:
     store.create(a_deployment())
-    image = items(engine_table)["record"]
+    image = engine.items()["record"]
     assert from_image(image)
     with pytest.raises(ValueError, match="not a record"):
         from_image({**image, **spoilt})
@@ -367,19 +348,18 @@ def test_no_image_at_all_is_a_value_error(image: dict[str, Any]) -> None:
         from_image(image)
 
 
-def test_a_record_that_cannot_be_read_is_a_value_error_too(store: Records, engine_table: str) -> None:
+def test_a_record_that_cannot_be_read_is_a_value_error_too(store: Records, engine: Engine) -> None:
     store.create(a_deployment())
-    image = items(engine_table)["record"]
     for spoilt in ({"events": {"S": "{"}}, {"version": {"S": "three"}}, {"status": {"S": "Sleeping"}}):
-        boto3.client("dynamodb").put_item(TableName=engine_table, Item={**image, **spoilt})
+        engine.spoil("svc-1", spoilt)
         with pytest.raises(ValueError, match="not a record"):
             store.get("svc-1")
 
 
-KEYS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=60)
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=60)
 
 
-@given(key=KEYS, id_=KEYS, text=st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
+@given(key=KEYS, id_=KEYS, text=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_key_and_any_text_come_back_unharmed(store: Records, key: str, id_: str, text: str) -> None:
     deployment = a_deployment(key, id=id_, metadata={"note": text}, generation=f"g-{key}")
@@ -394,7 +374,11 @@ def test_any_key_and_any_text_come_back_unharmed(store: Records, key: str, id_: 
 def test_pages_of_a_list_lose_and_repeat_nothing(store: Records) -> None:
     for n in range(13):
         store.create(a_deployment(f"svc-{n:02}", id="the same"))
-    for read in (lambda start: store.by_status("Active", limit=5, start=start), lambda start: store.by_id("the same", limit=5, start=start)):
+    reads: tuple[Callable[[Any], Page], ...] = (
+        lambda start: store.by_status("Active", limit=5, start=start),
+        lambda start: store.by_id("the same", limit=5, start=start),
+    )
+    for read in reads:
         found, start = [], None
         while True:
             page = read(start)

@@ -209,8 +209,9 @@ class Lifecycle:
         try:
             self._records.replace(old, new)
         except LostError:
-            # Someone else has just decided about it, or will be due again.
-            return False
+            # Someone else has just decided about it; unless it was this write, and its answer was lost.
+            if self._records.get(key) != new:
+                return False
         self._start(new)
         return True
 

@@ -221,7 +221,8 @@ class Records:
         self._record = _bound(_Record, meta)
         self._item = _bound(_Item, meta)
         # One client for all of them: making one is most of a cold start.
-        self._connection = self._record._get_connection().connection  # noqa: SLF001
+        self._table = self._record._get_connection()  # noqa: SLF001
+        self._connection = self._table.connection
         self._item._get_connection().connection = self._connection  # noqa: SLF001
 
     # Reading
@@ -327,10 +328,12 @@ class Records:
 
     def postpone(self, due: DueKey, until: datetime) -> None:
         """Look at a record later, whatever it holds: also one that can't be read any more."""
-        stub = self._record(due.blueprint_id, RECORD)
 
         def write() -> None:
-            stub.update(
+            # Not by the model, which would read the whole answer.
+            self._table.update_item(
+                due.blueprint_id,
+                RECORD,
                 actions=[self._record.due_at.set(epoch(until)), self._record.news.remove()],
                 condition=self._record.due_at == due.due_at,
             )

@@ -1,0 +1,1185 @@
+"""What may happen to a deployment: every row of the table of changes, on AWS's own engine."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.fakes import NOW, Clock, Engine, MemoryWorkflow, Wire, a_deployment
+from tracker import brakes
+from tracker.deployment import EVENTS_KEPT, Cleanup, Deployment, Resource, ResourceSpec, expiry, format_time, parse_time
+from tracker.errors import Conflict, Contended, Invalid, NotFound
+from tracker.lifecycle import Lifecycle, Stale, Superseded, TooEarly
+from tracker.records import Records
+from tracker.settings import Settings
+
+ENFORCE = brakes.parse("enforce")
+PAUSE = brakes.parse("pause")
+OBSERVE = brakes.parse("observe")
+INSTANCE = Resource(kind="ec2:instance", id="i-0123456789abcdef0", named_by="instance_id")
+GONE = msgspec.structs.replace(INSTANCE, state="gone", proof="DescribeInstances: terminated", gone_at=format_time(NOW))
+KEPT = Resource(kind="ec2:security_group", id="sg-1", state="kept", detail="it carries no mark")
+
+Patch = Callable[[Deployment], tuple[Deployment, str | None]]
+
+
+def to(**changes: Any) -> Patch:
+    return lambda current: (msgspec.structs.replace(current, **changes), None)
+
+
+def moving(key: str) -> Patch:
+    """As a patch of `blueprint_id` does: it stays if it is there already."""
+    return lambda current: (current, None if current.blueprint_id == key else key)
+
+
+def lives_for(seconds: int) -> Patch:
+    return to(ttl_seconds=seconds, expires_at=format_time(NOW + timedelta(seconds=seconds)))
+
+
+def types(deployment: Deployment) -> list[str]:
+    return [event.type for event in deployment.events]
+
+
+def stored(store: Records, key: str = "svc-1") -> Deployment:
+    found = store.get(key)
+    assert found
+    return found
+
+
+def lease(engine: Engine, key: str = "svc-1") -> dict[str, Any] | None:
+    return engine.items(key).get("lease")
+
+
+def seconds(**after_now: float) -> int:
+    return int((NOW + timedelta(**after_now)).timestamp())
+
+
+@pytest.fixture
+def live(lifecycle: Lifecycle) -> Deployment:
+    return lifecycle.register(a_deployment())[0]
+
+
+@pytest.fixture
+def terminating(lifecycle: Lifecycle, live: Deployment) -> Deployment:
+    return lifecycle.terminate("svc-1", reason="requested", requested_by="someone")
+
+
+@pytest.fixture
+def terminated(lifecycle: Lifecycle, terminating: Deployment) -> Deployment:
+    return lifecycle.released(terminating, [GONE])
+
+
+@pytest.fixture
+def failed(lifecycle: Lifecycle, terminating: Deployment) -> Deployment:
+    return lose(lifecycle, terminating)
+
+
+@pytest.fixture
+def quarantined(lifecycle: Lifecycle, clock: Clock, live: Deployment) -> Deployment:
+    deployment = live
+    for _ in range(8):
+        deployment = fail(lifecycle, deployment, clock, "protected")
+    assert deployment.cleanup.quarantined
+    return deployment
+
+
+def lose(lifecycle: Lifecycle, terminating: Deployment) -> Deployment:
+    found = lifecycle.restored(
+        terminating.blueprint_id, terminating.generation, terminating.cleanup.round, "the workflow caught X"
+    )
+    assert found
+    return found
+
+
+def fail(lifecycle: Lifecycle, deployment: Deployment, clock: Clock, error_class: Any) -> Deployment:
+    """One failed round, begun when it is due."""
+    clock.now = max(clock.now, clock.now.fromtimestamp(deployment.due_at or 0, clock.now.tzinfo))
+    assert lifecycle.due(deployment.blueprint_id, ENFORCE)
+    current = lifecycle._known(deployment.blueprint_id)
+    lifecycle.failing(current, error_class, "it says no")
+    return lose(lifecycle, current)
+
+
+# register
+
+
+def test_a_registration_is_stored_with_its_first_event_and_its_moment(store: Records, lifecycle: Lifecycle) -> None:
+    new, is_new = lifecycle.register(a_deployment())
+    assert is_new
+    assert stored(store) == new
+    assert (new.version, new.sequence, types(new)) == (1, 1, ["registered"])
+    assert new.news == new.events
+    assert new.due_at == seconds(hours=1)
+
+
+@pytest.mark.parametrize("status", ["Active", "Failed", "Unknown"])
+def test_one_is_registered_in_any_live_status(lifecycle: Lifecycle, status: Any) -> None:
+    new, _ = lifecycle.register(a_deployment(status=status))
+    assert new.status == status
+
+
+def test_one_without_an_end_is_never_due(lifecycle: Lifecycle) -> None:
+    assert lifecycle.register(a_deployment(ttl=None))[0].due_at is None
+
+
+def test_an_uncontended_registration_is_one_call(lifecycle: Lifecycle, wire: Wire) -> None:
+    lifecycle.register(a_deployment())
+    assert wire.counted == {"TransactWriteItems": 1}
+
+
+def test_a_registration_over_a_terminated_one_is_two_calls(
+    lifecycle: Lifecycle, terminated: Deployment, wire: Wire
+) -> None:
+    wire.calls.clear()
+    lifecycle.register(a_deployment(generation="next"))
+    assert wire.counted == {"TransactWriteItems": 2}
+
+
+def test_the_very_same_again_changes_nothing(
+    store: Records, lifecycle: Lifecycle, live: Deployment, wire: Wire
+) -> None:
+    again, is_new = lifecycle.register(a_deployment(generation="another"))
+    assert not is_new
+    assert again == live == stored(store)
+
+
+def test_the_very_same_again_is_a_success_also_after_an_amendment(
+    store: Records, lifecycle: Lifecycle, live: Deployment
+) -> None:
+    amended = lifecycle.amend("svc-1", to(metadata={"a": "b"}))
+    again, is_new = lifecycle.register(a_deployment(generation="another"))
+    assert not is_new
+    assert again == amended == stored(store)
+
+
+def test_other_content_under_a_live_key_is_a_conflict_with_what_is_there(
+    store: Records, lifecycle: Lifecycle, live: Deployment
+) -> None:
+    with pytest.raises(Conflict) as conflict:
+        lifecycle.register(a_deployment(fingerprint="other", generation="another"))
+    assert conflict.value.status == 409
+    assert conflict.value.details["deployment"] == live == stored(store)
+
+
+def test_a_registration_while_it_is_terminating_is_a_conflict(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment
+) -> None:
+    with pytest.raises(Conflict) as conflict:
+        lifecycle.register(a_deployment(generation="another"))
+    assert conflict.value.details["deployment"] == terminating == stored(store)
+
+
+def test_a_duplicate_that_says_when_it_was_made_is_a_success_at_any_time(lifecycle: Lifecycle, store: Records) -> None:
+    lifecycle.register(a_deployment(made_at="then"))
+    terminating = lifecycle.terminate("svc-1", reason="requested", requested_by="someone")
+    assert lifecycle.register(a_deployment(made_at="then", generation="another")) == (terminating, False)
+    ended = lifecycle.released(terminating, [GONE])
+    assert lifecycle.register(a_deployment(made_at="then", generation="another")) == (ended, False)
+    assert stored(store) == ended
+
+
+def test_over_a_terminated_one_what_says_nothing_of_its_time_is_a_new_generation(
+    store: Records, lifecycle: Lifecycle, terminated: Deployment, engine: Engine
+) -> None:
+    new, is_new = lifecycle.register(a_deployment(generation="next"))
+    assert is_new
+    assert (new.generation, new.sequence, new.version, new.cleanup) == ("next", 1, 1, Cleanup())
+    assert new.resources == []
+    past = store.past("svc-1", terminated.generation)
+    assert past
+    assert past.resources == [GONE]
+    found = lease(engine)
+    assert found
+    assert found["generation"]["S"] == "next"
+
+
+def test_over_a_terminated_one_the_same_made_at_another_time_is_new(lifecycle: Lifecycle) -> None:
+    lifecycle.register(a_deployment(made_at="then"))
+    terminating = lifecycle.terminate("svc-1", reason="requested", requested_by="someone")
+    lifecycle.released(terminating, [GONE])
+    new, is_new = lifecycle.register(a_deployment(made_at="later", generation="next"))
+    assert is_new
+    assert new.generation == "next"
+
+
+def test_a_terminated_record_past_its_ttl_counts_as_absent(
+    store: Records, lifecycle: Lifecycle, terminated: Deployment, clock: Clock
+) -> None:
+    clock.forward(days=31)
+    with pytest.raises(NotFound):
+        lifecycle.terminate("svc-1", reason="requested", requested_by="someone")
+    assert lifecycle.register(a_deployment(generation="next"))[1]
+    assert store.past("svc-1", terminated.generation) is None
+
+
+# What the SDK doesn't tell: the write was applied and its answer lost
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_a_registration_whose_answer_is_lost_is_the_same_success(
+    store: Records, lifecycle: Lifecycle, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("TransactWriteItems")
+    new, is_new = lifecycle.register(a_deployment())
+    assert is_new
+    assert stored(store) == new
+    assert new.sequence == 1
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_an_amendment_whose_answer_is_lost_is_made_once(
+    store: Records, lifecycle: Lifecycle, live: Deployment, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("PutItem")
+    amended = lifecycle.amend("svc-1", to(metadata={"a": "b"}))
+    assert amended == stored(store)
+    assert types(amended) == ["registered", "amended"]
+    getattr(wire, loses)("TransactWriteItems")
+    amended = lifecycle.amend("svc-1", lives_for(60))
+    assert types(amended) == ["registered", "amended", "amended"]
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_a_move_whose_answer_is_lost_is_made_once(
+    store: Records, lifecycle: Lifecycle, live: Deployment, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("TransactWriteItems")
+    moved = lifecycle.amend("svc-1", moving("svc-2"))
+    assert moved == stored(store, "svc-2")
+    assert types(moved) == ["registered", "moved"]
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_a_termination_whose_answer_is_lost_is_one_round_and_one_start(
+    store: Records, lifecycle: Lifecycle, workflow: MemoryWorkflow, live: Deployment, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("PutItem")
+    found = lifecycle.terminate("svc-1", reason="requested", requested_by="someone")
+    assert found == stored(store)
+    assert found.cleanup.round == 1
+    assert workflow.running == {f"{live.generation}-1"}
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_a_due_round_whose_answer_is_lost_is_started_all_the_same(
+    lifecycle: Lifecycle, workflow: MemoryWorkflow, live: Deployment, clock: Clock, wire: Wire, loses: str
+) -> None:
+    clock.forward(hours=1)
+    getattr(wire, loses)("PutItem")
+    assert lifecycle.due("svc-1", ENFORCE)
+    assert workflow.asked == [f"{live.generation}-1"]
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_an_end_whose_answer_is_lost_is_announced_once(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("TransactWriteItems")
+    with suppress(Superseded):
+        lifecycle.released(terminating, [GONE])
+    assert types(stored(store)) == ["registered", "terminating", "resource_gone", "cleanup_succeeded"]
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_a_failure_whose_answer_is_lost_is_counted_once(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("PutItem")
+    lifecycle.restored("svc-1", terminating.generation, 1, "the workflow caught X")
+    assert stored(store).cleanup.failures == 1
+    assert types(stored(store)).count("cleanup_failed") == 1
+
+
+@pytest.mark.parametrize("loses", ["lose_answer", "refuse_what_is_applied"])
+def test_progress_whose_answer_is_lost_tells_of_each_resource_once(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, wire: Wire, loses: str
+) -> None:
+    getattr(wire, loses)("PutItem")
+    lifecycle.progress(terminating, [GONE, KEPT], retry_after=5)
+    assert types(stored(store)).count("resource_gone") == 1
+
+
+# amend
+
+
+def test_an_amendment_says_which_fields_changed(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
+    amended = lifecycle.amend("svc-1", to(metadata={"a": "b"}, region="eu-west-1", status="Failed"))
+    assert amended == stored(store)
+    assert amended.version == live.version + 1
+    assert amended.news[0].detail == {"fields": ["region", "status", "metadata"]}
+    assert amended.due_at == live.due_at
+
+
+def test_an_amendment_of_nothing_writes_nothing(lifecycle: Lifecycle, live: Deployment, wire: Wire) -> None:
+    wire.calls.clear()
+    assert lifecycle.amend("svc-1", to()) == live
+    assert wire.counted == {"GetItem": 1}
+
+
+@pytest.mark.parametrize(
+    ("patch", "write"), [(to(region="eu-west-1"), "PutItem"), (lives_for(60), "TransactWriteItems")]
+)
+def test_an_amendment_is_two_calls(
+    lifecycle: Lifecycle, live: Deployment, wire: Wire, patch: Patch, write: str
+) -> None:
+    wire.calls.clear()
+    lifecycle.amend("svc-1", patch)
+    assert wire.counted == {"GetItem": 1, write: 1}
+
+
+@pytest.mark.parametrize("ttl", [60, 7200])
+def test_extended_or_shortened_record_and_lease_agree(
+    lifecycle: Lifecycle, live: Deployment, engine: Engine, ttl: int
+) -> None:
+    amended = lifecycle.amend("svc-1", lives_for(ttl))
+    found = lease(engine)
+    assert found
+    assert amended.due_at == expiry(amended) == int(found["ttl"]["N"]) == seconds(seconds=ttl)
+
+
+def test_a_time_to_live_that_is_taken_away_takes_the_lease_along(
+    lifecycle: Lifecycle, live: Deployment, engine: Engine
+) -> None:
+    amended = lifecycle.amend("svc-1", to(ttl_seconds=None, expires_at=None))
+    assert amended.due_at is None
+    assert lease(engine) is None
+
+
+def test_an_unknown_key_cannot_be_amended_terminated_or_forgotten(lifecycle: Lifecycle) -> None:
+    with pytest.raises(NotFound):
+        lifecycle.amend("nobody", to(region="x"))
+    with pytest.raises(NotFound):
+        lifecycle.terminate("nobody", reason="r", requested_by="b")
+    with pytest.raises(NotFound) as not_found:
+        lifecycle.forget("nobody", reason="r", requested_by="b")
+    assert not_found.value.status == 404
+
+
+@pytest.mark.parametrize("state", ["terminating", "terminated"])
+def test_what_is_on_its_way_or_over_cannot_be_amended_or_moved(
+    store: Records, lifecycle: Lifecycle, request: pytest.FixtureRequest, state: str
+) -> None:
+    there = request.getfixturevalue(state)
+    for patch in (to(region="eu-west-1"), lives_for(60), moving("svc-2")):
+        with pytest.raises(Conflict) as conflict:
+            lifecycle.amend("svc-1", patch)
+        assert conflict.value.status == 409
+        assert conflict.value.details["deployment"] == there == stored(store)
+    assert store.get("svc-2") is None
+
+
+@pytest.mark.parametrize(("patch", "field"), [(lives_for(60), "ttl_seconds"), (moving("svc-2"), "blueprint_id")])
+def test_time_to_live_and_key_cannot_change_while_a_cleanup_has_failed(
+    store: Records, lifecycle: Lifecycle, failed: Deployment, patch: Patch, field: str
+) -> None:
+    with pytest.raises(Conflict) as conflict:
+        lifecycle.amend("svc-1", patch)
+    assert conflict.value.details["field"] == field
+    assert stored(store) == failed
+    assert store.get("svc-2") is None
+
+
+def test_other_amendments_of_a_failing_one_make_it_due_now_and_keep_the_count(
+    lifecycle: Lifecycle, failed: Deployment
+) -> None:
+    amended = lifecycle.amend("svc-1", to(metadata={"account": "1"}))
+    assert amended.cleanup.failures == 1
+    assert amended.due_at == seconds()
+
+
+def test_an_amended_quarantined_one_begins_anew_and_is_due_now(
+    store: Records, lifecycle: Lifecycle, quarantined: Deployment, clock: Clock
+) -> None:
+    assert quarantined.due_at is None
+    amended = lifecycle.amend("svc-1", to(metadata={"account": "1"}))
+    assert (amended.cleanup.failures, amended.cleanup.quarantined) == (0, False)
+    assert amended.due_at == int(clock.now.timestamp())
+    assert [due.blueprint_id for due in store.due(clock.now, 10)] == ["svc-1"]
+    assert fail(lifecycle, amended, clock, "protected").cleanup.failures == 1
+
+
+def test_what_the_patch_refuses_is_not_stored(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
+    def refused(current: Deployment) -> Any:
+        raise Invalid("region", "x", "a region")
+
+    with pytest.raises(Invalid):
+        lifecycle.amend("svc-1", refused)
+    assert stored(store) == live
+
+
+def test_an_amendment_is_made_on_what_is_there_now(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
+    seen = []
+
+    def patch(current: Deployment) -> tuple[Deployment, None]:
+        seen.append(current.version)
+        if len(seen) == 1:
+            lifecycle.amend("svc-1", to(region="eu-west-1"))
+        return msgspec.structs.replace(current, metadata={"a": "b"}), None
+
+    amended = lifecycle.amend("svc-1", patch)
+    assert seen == [1, 2]
+    assert (amended.region, amended.metadata) == ("eu-west-1", {"a": "b"})
+    assert [event.sequence for event in amended.events] == [1, 2, 3]
+
+
+def test_after_five_lost_tries_the_caller_is_told_to_come_again(lifecycle: Lifecycle, live: Deployment) -> None:
+    seen = []
+
+    def patch(current: Deployment) -> tuple[Deployment, None]:
+        seen.append(current.version)
+        lifecycle.amend("svc-1", to(metadata={"n": str(len(seen))}))
+        return msgspec.structs.replace(current, region="eu-west-1"), None
+
+    with pytest.raises(Contended) as contended:
+        lifecycle.amend("svc-1", patch)
+    assert contended.value.status == 503
+    assert len(seen) == 5
+
+
+# move
+
+
+def test_a_move_takes_everything_along_and_says_from_where(
+    store: Records, lifecycle: Lifecycle, live: Deployment, engine: Engine
+) -> None:
+    moved = lifecycle.amend("svc-1", moving("svc-2"))
+    assert moved == stored(store, "svc-2")
+    assert (moved.generation, moved.due_at, moved.sequence) == (live.generation, live.due_at, 2)
+    assert moved.news[0].detail == {"from": "svc-1", "to": "svc-2"}
+    assert store.get("svc-1") is None
+    assert lease(engine) is None
+    assert lease(engine, "svc-2")
+
+
+def test_a_move_and_an_amendment_are_one_write_and_two_facts(lifecycle: Lifecycle, live: Deployment) -> None:
+    moved = lifecycle.amend("svc-1", lambda old: (msgspec.structs.replace(old, region="eu-west-1"), "svc-2"))
+    assert [event.type for event in moved.news] == ["amended", "moved"]
+    assert [event.sequence for event in moved.news] == [2, 3]
+
+
+def test_an_uncontended_move_is_three_calls(lifecycle: Lifecycle, live: Deployment, wire: Wire) -> None:
+    wire.calls.clear()
+    lifecycle.amend("svc-1", moving("svc-2"))
+    assert wire.counted == {"GetItem": 2, "TransactWriteItems": 1}
+
+
+def test_reads_amendments_and_terminations_follow_a_chain_of_moves(
+    store: Records, lifecycle: Lifecycle, live: Deployment, workflow: MemoryWorkflow, engine: Engine
+) -> None:
+    lifecycle.amend("svc-1", moving("svc-2"))
+    lifecycle.amend("svc-1", moving("svc-3"))
+    lifecycle.amend("svc-1", lives_for(60))
+    found = lease(engine, "svc-3")
+    assert found
+    assert found["ttl"]["N"] == str(seconds(seconds=60))
+    assert lease(engine, "svc-1") is None
+    assert store.find("svc-2") == stored(store, "svc-3")
+    assert lifecycle.terminate("svc-1", reason="r", requested_by="b").blueprint_id == "svc-3"
+    assert workflow.asked == [f"{live.generation}-1"]
+
+
+@pytest.mark.parametrize("there", ["live", "terminating"])
+def test_a_move_onto_what_is_not_over_is_a_conflict_and_changes_neither(
+    store: Records, lifecycle: Lifecycle, live: Deployment, there: str
+) -> None:
+    other, _ = lifecycle.register(a_deployment("svc-2"))
+    if there == "terminating":
+        other = lifecycle.terminate("svc-2", reason="r", requested_by="b")
+    with pytest.raises(Conflict) as conflict:
+        lifecycle.amend("svc-1", moving("svc-2"))
+    assert conflict.value.details["field"] == "blueprint_id"
+    assert conflict.value.details["deployment"] == other
+    assert (stored(store), stored(store, "svc-2")) == (live, other)
+
+
+def test_a_move_onto_a_terminated_one_puts_that_to_the_past(
+    store: Records, lifecycle: Lifecycle, terminated: Deployment
+) -> None:
+    lifecycle.register(a_deployment("svc-2"))
+    moved = lifecycle.amend("svc-2", moving("svc-1"))
+    assert stored(store) == moved
+    past = store.past("svc-1", terminated.generation)
+    assert past
+    assert past.status == "Terminated"
+
+
+def test_after_a_move_the_old_key_can_be_registered_anew(
+    store: Records, lifecycle: Lifecycle, live: Deployment
+) -> None:
+    lifecycle.amend("svc-1", moving("svc-2"))
+    new, is_new = lifecycle.register(a_deployment(fingerprint="other", generation="next"))
+    assert is_new
+    assert store.find("svc-1") == new
+    assert stored(store, "svc-2").generation == live.generation
+
+
+def test_what_is_terminated_by_its_old_key_is_never_another_that_took_its_place(
+    store: Records, lifecycle: Lifecycle, live: Deployment, workflow: MemoryWorkflow
+) -> None:
+    lifecycle.amend("svc-1", moving("svc-2"))
+    terminating = lifecycle.terminate("svc-2", reason="r", requested_by="b")
+    lifecycle.released(terminating, [GONE])
+    other, _ = lifecycle.register(a_deployment("svc-2", fingerprint="other", generation="next"))
+    found = lifecycle.terminate("svc-1", reason="again", requested_by="b")
+    assert (found.generation, found.status) == (live.generation, "Terminated")
+    assert stored(store, "svc-2") == other
+    assert workflow.asked == [f"{live.generation}-1"]
+
+
+# terminate
+
+
+def test_a_termination_begins_a_round_and_starts_its_workflow(
+    store: Records, lifecycle: Lifecycle, live: Deployment, workflow: MemoryWorkflow
+) -> None:
+    found = lifecycle.terminate("svc-1", reason="no longer needed", requested_by="someone")
+    assert found == stored(store)
+    cleanup = found.cleanup
+    assert found.status == "Terminating"
+    assert (cleanup.round, cleanup.reason, cleanup.requested_by) == (1, "no longer needed", "someone")
+    assert cleanup.requested_at == format_time(NOW)
+    assert cleanup.deadline == format_time(NOW + timedelta(hours=2))
+    assert found.due_at == seconds(minutes=5)
+    assert types(found) == ["registered", "terminating"]
+    assert workflow.asked == [f"{live.generation}-1"]
+
+
+def test_a_cluster_has_the_longer_deadline(lifecycle: Lifecycle) -> None:
+    lifecycle.register(a_deployment(deployment_type="AwsEks"))
+    found = lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    assert found.cleanup.deadline == format_time(NOW + timedelta(hours=4))
+
+
+@pytest.mark.parametrize("status", ["Active", "Failed", "Unknown"])
+def test_every_live_status_can_be_terminated(lifecycle: Lifecycle, status: Any) -> None:
+    lifecycle.register(a_deployment(status=status))
+    assert lifecycle.terminate("svc-1", reason="r", requested_by="b").status == "Terminating"
+
+
+def test_an_uncontended_termination_is_two_calls(lifecycle: Lifecycle, live: Deployment, wire: Wire) -> None:
+    wire.calls.clear()
+    lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    assert wire.counted == {"GetItem": 1, "PutItem": 1}
+
+
+def test_one_on_its_way_gives_the_same_answer_and_the_same_start(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, workflow: MemoryWorkflow
+) -> None:
+    assert lifecycle.terminate("svc-1", reason="again", requested_by="another") == terminating == stored(store)
+    assert workflow.running == {f"{terminating.generation}-1"}
+
+
+def test_one_that_is_over_gives_its_receipt_and_starts_nothing(
+    lifecycle: Lifecycle, terminated: Deployment, workflow: MemoryWorkflow
+) -> None:
+    workflow.asked.clear()
+    assert lifecycle.terminate("svc-1", reason="again", requested_by="another") == terminated
+    assert workflow.asked == []
+
+
+def test_by_hand_the_count_of_failures_begins_anew(lifecycle: Lifecycle, quarantined: Deployment) -> None:
+    found = lifecycle.terminate("svc-1", reason="by hand", requested_by="someone")
+    assert (found.cleanup.failures, found.cleanup.quarantined, found.cleanup.round) == (0, False, 9)
+    assert found.cleanup.first_failed_at is None
+
+
+def test_a_workflow_that_cannot_be_started_is_left_to_the_watchdog(
+    lifecycle: Lifecycle, live: Deployment, workflow: MemoryWorkflow, clock: Clock
+) -> None:
+    workflow.broken = ConnectionError("no Step Functions")
+    found = lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    assert found.status == "Terminating"
+    workflow.broken = None
+    clock.forward(minutes=5)
+    assert lifecycle.sweep(ENFORCE) == 1
+    assert workflow.running == {f"{live.generation}-1"}
+
+
+def test_an_event_from_before_the_registration_is_stale(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
+    with pytest.raises(Stale):
+        lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW - timedelta(seconds=1))
+    assert stored(store) == live
+
+
+def test_events_count_in_whole_seconds(lifecycle: Lifecycle) -> None:
+    lifecycle.register(a_deployment(registered_at="2030-01-01T00:00:00.900Z"))
+    assert lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW).status == "Terminating"
+
+
+def test_an_event_after_the_end_may_mean_a_registration_still_to_come(
+    lifecycle: Lifecycle, terminated: Deployment, clock: Clock
+) -> None:
+    with pytest.raises(TooEarly):
+        lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW + timedelta(seconds=1))
+
+
+def test_an_event_from_before_the_end_finds_it_done(lifecycle: Lifecycle, live: Deployment, clock: Clock) -> None:
+    clock.forward(minutes=2)
+    terminating = lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    ended = lifecycle.released(terminating, [GONE])
+    asked_at = clock.now - timedelta(minutes=1)
+    assert lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=asked_at) == ended
+
+
+# forget
+
+
+@pytest.mark.parametrize("state", ["live", "failed", "quarantined"])
+def test_a_forgotten_one_is_over_without_a_cleanup_and_says_who_and_why(
+    store: Records,
+    lifecycle: Lifecycle,
+    workflow: MemoryWorkflow,
+    request: pytest.FixtureRequest,
+    engine: Engine,
+    clock: Clock,
+    state: str,
+) -> None:
+    request.getfixturevalue(state)
+    workflow.asked.clear()
+    found = lifecycle.forget("svc-1", reason="removed by hand", requested_by="someone")
+    assert found == stored(store)
+    assert (found.status, found.due_at, found.cleanup.quarantined) == ("Terminated", None, False)
+    assert found.news[0].type == "forgotten"
+    assert found.news[0].detail == {"reason": "removed by hand", "by": "someone"}
+    assert found.cleanup.ended_at == clock.text
+    assert lease(engine) is None
+    assert workflow.asked == []
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_nothing_is_forgotten_without_a_reason(
+    store: Records, lifecycle: Lifecycle, live: Deployment, reason: str
+) -> None:
+    with pytest.raises(Invalid) as invalid:
+        lifecycle.forget("svc-1", reason=reason, requested_by="someone")
+    assert invalid.value.status == 422
+    assert stored(store) == live
+
+
+def test_what_is_on_its_way_cannot_be_forgotten(store: Records, lifecycle: Lifecycle, terminating: Deployment) -> None:
+    with pytest.raises(Conflict):
+        lifecycle.forget("svc-1", reason="r", requested_by="b")
+    assert stored(store) == terminating
+
+
+def test_forgetting_what_is_over_changes_nothing(store: Records, lifecycle: Lifecycle, terminated: Deployment) -> None:
+    assert lifecycle.forget("svc-1", reason="r", requested_by="b") == terminated == stored(store)
+
+
+# due
+
+
+def test_a_lease_removed_before_its_time_means_nothing(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    clock.forward(minutes=59, seconds=59)
+    assert not lifecycle.due("svc-1", ENFORCE, live.generation)
+    assert stored(store) == live
+    assert workflow.asked == []
+
+
+def test_a_lease_of_another_generation_means_nothing(lifecycle: Lifecycle, live: Deployment, clock: Clock) -> None:
+    clock.forward(hours=2)
+    assert not lifecycle.due("svc-1", ENFORCE, "another")
+
+
+def test_a_key_without_a_record_is_not_due(lifecycle: Lifecycle) -> None:
+    assert not lifecycle.due("nobody", ENFORCE, "any")
+
+
+def test_time_being_over_begins_one_round(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    clock.forward(hours=1)
+    assert lifecycle.due("svc-1", ENFORCE, live.generation)
+    assert not lifecycle.due("svc-1", ENFORCE, live.generation)
+    assert not lifecycle.due("svc-1", ENFORCE)
+    found = stored(store)
+    assert (found.status, found.cleanup.round, found.cleanup.reason) == ("Terminating", 1, "expired")
+    assert found.cleanup.requested_by == "tracker"
+    assert workflow.asked == [f"{live.generation}-1"]
+
+
+def test_a_lease_removed_by_our_own_hand_means_nothing(
+    lifecycle: Lifecycle, terminated: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    workflow.asked.clear()
+    clock.forward(hours=2)
+    assert not lifecycle.due("svc-1", ENFORCE, terminated.generation)
+    assert workflow.asked == []
+
+
+def test_a_failed_round_is_tried_again_for_that_reason(
+    store: Records, lifecycle: Lifecycle, failed: Deployment, clock: Clock
+) -> None:
+    clock.forward(seconds=59)
+    assert not lifecycle.due("svc-1", ENFORCE)
+    clock.forward(seconds=1)
+    assert lifecycle.due("svc-1", ENFORCE)
+    assert (stored(store).cleanup.reason, stored(store).cleanup.round) == ("retry", 2)
+    assert stored(store).cleanup.failures == 1
+
+
+# the watchdog
+
+
+def test_a_round_that_runs_is_left_alone_and_looked_at_later(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, clock: Clock
+) -> None:
+    clock.forward(minutes=5)
+    assert not lifecycle.due("svc-1", ENFORCE)
+    found = stored(store)
+    assert found.status == "Terminating"
+    assert found.due_at
+    assert found.due_at > clock.now.timestamp()
+    assert types(found) == types(terminating)
+    assert found.news == []
+
+
+def test_a_round_whose_execution_is_unknown_is_started(
+    lifecycle: Lifecycle, terminating: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    workflow.asked.clear()
+    workflow.running.clear()
+    clock.forward(minutes=5)
+    assert lifecycle.due("svc-1", ENFORCE)
+    assert workflow.asked == [f"{terminating.generation}-1"]
+    assert not lifecycle.due("svc-1", ENFORCE)
+
+
+def test_a_round_whose_execution_is_closed_has_failed(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    workflow.standings[f"{terminating.generation}-1"] = "closed"
+    clock.forward(minutes=5)
+    assert not lifecycle.due("svc-1", ENFORCE)
+    found = stored(store)
+    assert (found.status, found.cleanup.failures) == ("Active", 1)
+    assert found.cleanup.last_error
+    assert found.cleanup.last_error.error_class == "workflow"
+    assert found.due_at == int(clock.now.timestamp()) + 60
+
+
+def test_the_watchdog_waits_for_the_next_look_and_all_its_attempts(
+    lifecycle: Lifecycle, terminating: Deployment, settings: Settings
+) -> None:
+    found = lifecycle.progress(terminating, [INSTANCE], retry_after=360)
+    assert found.due_at == seconds(seconds=360 + 3 * 300 + 2 * 5, minutes=5)
+
+
+# failures
+
+
+def test_the_gaps_between_rounds_grow_to_an_hour(lifecycle: Lifecycle, live: Deployment, clock: Clock) -> None:
+    gaps = []
+    deployment = live
+    for _ in range(9):
+        deployment = fail(lifecycle, deployment, clock, "unreachable")
+        assert deployment.due_at
+        assert deployment.cleanup.next_attempt_at
+        assert int(parse_time(deployment.cleanup.next_attempt_at).timestamp()) == deployment.due_at
+        gaps.append((deployment.due_at - clock.now.timestamp()) / 60)
+    assert gaps == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("error_class", ["missing_id", "bad_id", "protected", "not_ours", "unproven"])
+def test_what_cannot_mend_itself_is_quarantined_after_eight_rounds(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock, error_class: str
+) -> None:
+    deployment = live
+    for n in range(1, 9):
+        deployment = fail(lifecycle, deployment, clock, error_class)
+        assert deployment.cleanup.quarantined is (n == 8)
+    assert deployment.status == "Active"
+    assert deployment.due_at is None
+    assert deployment.cleanup.next_attempt_at is None
+    assert [event.type for event in deployment.news] == ["cleanup_failed", "quarantined"]
+    clock.forward(days=365)
+    assert lifecycle.sweep(ENFORCE) == 0
+    (listed,) = store.by_status("Active", limit=10).items
+    assert listed.quarantined
+
+
+@pytest.mark.parametrize("error_class", ["credentials", "unreachable", "deadline", "workflow"])
+def test_everything_else_is_tried_hourly_for_seven_days(
+    lifecycle: Lifecycle, live: Deployment, clock: Clock, error_class: str
+) -> None:
+    deployment = live
+    for _ in range(10):
+        deployment = fail(lifecycle, deployment, clock, error_class)
+        assert deployment.due_at
+    assert deployment.due_at == clock.now.timestamp() + 3600
+    first = parse_time(deployment.cleanup.first_failed_at or "")
+    clock.now = first + timedelta(days=7, seconds=-1)
+    deployment = fail(lifecycle, deployment, clock, error_class)
+    assert not deployment.cleanup.quarantined
+    clock.forward(hours=1)
+    deployment = fail(lifecycle, deployment, clock, error_class)
+    assert deployment.cleanup.quarantined
+    assert deployment.due_at is None
+
+
+def test_both_limits_are_settings(store: Records, workflow: MemoryWorkflow, clock: Clock) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(unmendable_rounds=2, retry_days=0.01), clock)
+    unmendable, _ = lifecycle.register(a_deployment("a"))
+    for quarantined in (False, True):
+        unmendable = fail(lifecycle, unmendable, clock, "bad_id")
+        assert unmendable.cleanup.quarantined is quarantined
+    other, _ = lifecycle.register(a_deployment("b"))
+    rounds = 0
+    while not other.cleanup.quarantined:
+        other = fail(lifecycle, other, clock, "unreachable")
+        rounds += 1
+    assert rounds == 5
+
+
+def test_a_failed_round_says_what_the_round_itself_noted(lifecycle: Lifecycle, terminating: Deployment) -> None:
+    lifecycle.failing(terminating, "protected", "i-1 has termination protection")
+    found = lose(lifecycle, terminating)
+    error = found.cleanup.last_error
+    assert error
+    assert (error.error_class, error.message) == ("protected", "i-1 has termination protection")
+    assert found.news[0].detail["class"] == "protected"
+    assert found.news[0].detail["failures"] == 1
+
+
+def test_what_an_earlier_round_noted_is_not_this_rounds_error(
+    lifecycle: Lifecycle, terminating: Deployment, clock: Clock
+) -> None:
+    lifecycle.failing(terminating, "protected", "i-1 has termination protection")
+    lose(lifecycle, terminating)
+    clock.forward(minutes=1)
+    lifecycle.due("svc-1", ENFORCE)
+    found = lose(lifecycle, lifecycle._known("svc-1"))
+    assert found.cleanup.last_error
+    assert (found.cleanup.last_error.error_class, found.cleanup.last_error.message) == (
+        "workflow",
+        "the workflow caught X",
+    )
+
+
+def test_an_error_text_is_bounded_on_the_record_and_in_the_event(lifecycle: Lifecycle, terminating: Deployment) -> None:
+    lifecycle.failing(terminating, "unreachable", "ä" * 5000)
+    found = lose(lifecycle, terminating)
+    assert found.cleanup.last_error
+    assert len(found.cleanup.last_error.message.encode()) <= 2048
+    assert len(msgspec.json.encode(found.news[0].detail)) <= 1024
+
+
+@pytest.mark.parametrize("status", ["Failed", "Unknown"])
+def test_a_restored_round_gives_active(lifecycle: Lifecycle, status: Any) -> None:
+    lifecycle.register(a_deployment(status=status))
+    terminating = lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    assert lose(lifecycle, terminating).status == "Active"
+
+
+@pytest.mark.parametrize(("generation", "round_"), [("another", 1), (None, 2), (None, 0)])
+def test_a_failure_of_another_round_or_generation_changes_nothing(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, generation: str | None, round_: int
+) -> None:
+    assert lifecycle.restored("svc-1", generation or terminating.generation, round_, "x") is None
+    assert stored(store) == terminating
+
+
+def test_a_failure_told_twice_counts_once(lifecycle: Lifecycle, terminating: Deployment, failed: Deployment) -> None:
+    assert lifecycle.restored("svc-1", terminating.generation, 1, "x") is None
+
+
+# progress, released, paused, observed
+
+
+def test_progress_tells_only_of_what_became_gone(lifecycle: Lifecycle, terminating: Deployment) -> None:
+    present = msgspec.structs.replace(INSTANCE, state="present", seen=True)
+    first = lifecycle.progress(terminating, [present, KEPT], retry_after=5, discovered=True)
+    assert first.news == []
+    assert first.cleanup.discovered_in == 1
+    leaving = msgspec.structs.replace(present, state="leaving")
+    assert lifecycle.progress(first, [leaving, KEPT], retry_after=5).sequence == first.sequence
+    second = lifecycle.progress(first, [GONE, KEPT], retry_after=5)
+    assert [(e.type, e.detail["id"]) for e in second.news] == [("resource_gone", INSTANCE.id)]
+    assert lifecycle.progress(second, [GONE, KEPT], retry_after=5).news == []
+
+
+def test_an_end_needs_every_resource_proven_gone_or_kept(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment
+) -> None:
+    for resources in ([], [INSTANCE], [GONE, msgspec.structs.replace(INSTANCE, id="i-2", state="leaving")]):
+        with pytest.raises(ValueError, match="not proven gone"):
+            lifecycle.released(terminating, resources)
+    assert stored(store) == terminating
+
+
+def test_the_end_holds_the_receipt_and_removes_the_lease(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, engine: Engine
+) -> None:
+    ended = lifecycle.released(terminating, [GONE, KEPT])
+    assert ended == stored(store)
+    assert (ended.status, ended.due_at, ended.resources) == ("Terminated", None, [GONE, KEPT])
+    assert ended.cleanup.ended_at == format_time(NOW)
+    assert [event.type for event in ended.news] == ["resource_gone", "cleanup_succeeded"]
+    assert ended.news[-1].detail == {"reason": "requested", "resources": {"gone": 1, "kept": 1}}
+    assert lease(engine) is None
+
+
+def test_what_is_ended_later_forgets_the_failures_before(
+    store: Records, lifecycle: Lifecycle, failed: Deployment, clock: Clock
+) -> None:
+    clock.forward(minutes=1)
+    lifecycle.due("svc-1", ENFORCE)
+    ended = lifecycle.released(stored(store), [GONE])
+    assert (ended.cleanup.failures, ended.cleanup.last_error) == (0, None)
+
+
+def test_a_paused_round_is_live_and_due_again_and_nothing_is_counted(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment
+) -> None:
+    found = lifecycle.paused(terminating)
+    assert found == stored(store)
+    assert (found.status, found.cleanup.failures, found.due_at) == ("Active", 0, seconds())
+    assert types(found)[-1] == "cleanup_paused"
+
+
+def test_a_paused_round_keeps_its_reason_when_it_goes_on(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment
+) -> None:
+    lifecycle.paused(terminating)
+    assert lifecycle.due("svc-1", ENFORCE)
+    assert (stored(store).cleanup.reason, stored(store).cleanup.round) == ("requested", 2)
+
+
+@pytest.mark.parametrize("then", ["restored", "terminated", "next round", "next generation", "absent"])
+def test_a_round_that_was_superseded_can_write_nothing(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, clock: Clock, then: str
+) -> None:
+    if then == "restored":
+        lose(lifecycle, terminating)
+    elif then == "next round":
+        lose(lifecycle, terminating)
+        lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    else:
+        lifecycle.released(terminating, [GONE])
+    if then == "next generation":
+        lifecycle.register(a_deployment(generation="next"))
+    if then == "absent":
+        clock.forward(days=31)
+    before = store.get("svc-1")
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: lifecycle.progress(terminating, [INSTANCE]),
+        lambda: lifecycle.failing(terminating, "protected", "x"),
+        lambda: lifecycle.released(terminating, [GONE]),
+        lambda: lifecycle.paused(terminating),
+    )
+    for change in changes:
+        with pytest.raises(Superseded) as superseded:
+            change()
+        assert superseded.value.deployment == before == store.get("svc-1")
+
+
+def test_a_round_goes_on_over_a_write_of_its_own_that_it_did_not_see(
+    lifecycle: Lifecycle, terminating: Deployment
+) -> None:
+    lifecycle.failing(terminating, "unreachable", "no answer")
+    found = lifecycle.progress(terminating, [GONE], retry_after=5)
+    assert found.version == terminating.version + 2
+
+
+def test_an_observed_plan_is_announced_once(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
+    lifecycle.observed("svc-1", live.generation, [INSTANCE])
+    first = stored(store)
+    assert [event.type for event in first.news] == ["planned"]
+    assert first.resources == [INSTANCE]
+    lifecycle.observed("svc-1", live.generation, [INSTANCE])
+    assert stored(store) == first
+    lifecycle.observed("svc-1", live.generation, [INSTANCE, KEPT])
+    assert stored(store).news == []
+    assert stored(store).resources == [INSTANCE, KEPT]
+
+
+@pytest.mark.parametrize("generation", ["another", None])
+def test_a_plan_of_another_generation_or_of_one_on_its_way_is_not_kept(
+    store: Records, lifecycle: Lifecycle, terminating: Deployment, generation: str | None
+) -> None:
+    lifecycle.observed("svc-1", generation or terminating.generation, [INSTANCE])
+    assert stored(store) == terminating
+
+
+# facts
+
+
+def test_facts_are_counted_without_gaps_and_news_are_the_latest_writes_alone(
+    store: Records, lifecycle: Lifecycle, clock: Clock
+) -> None:
+    lifecycle.register(a_deployment())
+    seen = [*stored(store).news]
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: lifecycle.amend("svc-1", to(region="eu-west-1")),
+        lambda: lifecycle.amend("svc-1", moving("svc-2")),
+        lambda: lifecycle.amend("svc-1", moving("svc-1")),
+        lambda: lifecycle.terminate("svc-1", reason="r", requested_by="b"),
+        lambda: lifecycle.progress(stored(store), [INSTANCE], discovered=True),
+        lambda: lifecycle.failing(stored(store), "bad_id", "x"),
+        lambda: lose(lifecycle, stored(store)),
+        lambda: lifecycle.terminate("svc-1", reason="r", requested_by="b"),
+        lambda: lifecycle.paused(stored(store)),
+        lambda: lifecycle.terminate("svc-1", reason="r", requested_by="b"),
+        lambda: lifecycle.released(stored(store), [GONE, KEPT]),
+    )
+    for change in changes:
+        version = (store.find("svc-1") or store.find("svc-2") or a_deployment()).version
+        change()
+        found = store.find("svc-1")
+        assert found
+        assert found.version == version + 1
+        seen += found.news
+        assert found.events == seen
+        assert found.sequence == len(seen)
+    assert [event.sequence for event in seen] == list(range(1, len(seen) + 1))
+    assert {"registered", "amended", "moved", "terminating", "cleanup_failed", "cleanup_paused"} <= {
+        e.type for e in seen
+    }
+
+
+def test_only_the_last_hundred_facts_are_kept_and_the_count_goes_on(
+    store: Records, lifecycle: Lifecycle, live: Deployment
+) -> None:
+    for n in range(EVENTS_KEPT + 5):
+        lifecycle.amend("svc-1", to(resource_spec=ResourceSpec(cpu=n + 1)))
+    found = stored(store)
+    assert [event.sequence for event in found.events] == list(range(7, EVENTS_KEPT + 7))
+
+
+# the sweep
+
+
+def test_the_sweep_starts_what_is_due_oldest_first_in_every_shard_and_no_more_than_its_limit(
+    store: Records, workflow: MemoryWorkflow, clock: Clock
+) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(sweep_limit=7), clock)
+    for n in range(12):
+        lifecycle.register(a_deployment(f"svc-{n:02}", ttl=60 + n))
+    lifecycle.register(a_deployment("later", ttl=7200))
+    clock.forward(hours=1)
+    names = [f"generation-of-svc-{n:02}-1" for n in range(12)]
+    assert lifecycle.sweep(ENFORCE) == 7
+    assert workflow.asked == names[:7]
+    assert lifecycle.sweep(ENFORCE) == 5
+    assert workflow.asked == names
+    assert lifecycle.sweep(ENFORCE) == 0
+
+
+def test_the_sweep_queries_each_shard_and_never_scans(
+    lifecycle: Lifecycle, live: Deployment, wire: Wire, clock: Clock
+) -> None:
+    clock.forward(hours=1)
+    wire.calls.clear()
+    lifecycle.sweep(ENFORCE)
+    assert wire.counted == {"Query": 4, "GetItem": 1, "PutItem": 1}
+
+
+def test_what_can_never_be_read_does_not_keep_others_from_their_turn(
+    store: Records, workflow: MemoryWorkflow, clock: Clock, engine: Engine
+) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(sweep_limit=3), clock)
+    for n in range(50):
+        lifecycle.register(a_deployment(f"poison-{n}", ttl=60))
+        engine.spoil(f"poison-{n}", {"resources": {"S": '[{"kind":'}})
+    for n in range(5):
+        lifecycle.register(a_deployment(f"svc-{n}", ttl=120))
+    clock.forward(hours=1)
+    sweeps = 0
+    while len(workflow.asked) < 5:
+        lifecycle.sweep(ENFORCE)
+        sweeps += 1
+        assert sweeps < 20
+    clock.forward(minutes=4)
+    wire_before = len(workflow.asked)
+    assert lifecycle.sweep(ENFORCE) == 0
+    assert len(workflow.asked) == wire_before
+    assert store.due(clock.now, 50) == []
+    assert len(store.due(clock.forward(minutes=2), 50)) >= 50
+
+
+def test_a_workflow_that_never_starts_does_not_starve_the_others(
+    store: Records, workflow: MemoryWorkflow, clock: Clock
+) -> None:
+    class Broken(MemoryWorkflow):
+        def standing(self, deployment: Deployment) -> Any:
+            raise ConnectionError("no answer")
+
+    broken = Lifecycle(store, Broken(), Settings(sweep_limit=3), clock)
+    for n in range(50):
+        broken.register(a_deployment(f"stuck-{n}", ttl=60))
+        broken.terminate(f"stuck-{n}", reason="r", requested_by="b")
+    broken.register(a_deployment("svc-1", ttl=120))
+    clock.forward(hours=1)
+    started = [broken.sweep(ENFORCE) for _ in range(6)]
+    assert sum(started) == 1
+    assert stored(store).status == "Terminating"
+
+
+def test_the_sweep_ends_before_its_time_does(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock
+) -> None:
+    clock.forward(hours=1)
+    assert lifecycle.sweep(ENFORCE, lambda: 5.0) == 0
+    assert stored(store) == live
+
+
+def test_while_paused_the_sweep_starts_nothing(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock, workflow: MemoryWorkflow, wire: Wire
+) -> None:
+    clock.forward(hours=1)
+    wire.calls.clear()
+    assert lifecycle.sweep(PAUSE) == 0
+    assert wire.calls == []
+    assert stored(store) == live
+    assert lifecycle.sweep(ENFORCE) == 1
+
+
+def test_a_pause_of_one_platform_leaves_the_others_going(
+    store: Records, lifecycle: Lifecycle, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    lifecycle.register(a_deployment("aws"))
+    lifecycle.register(a_deployment("gcp", deployment_type="GcpGce"))
+    clock.forward(hours=1)
+    modes = brakes.parse("enforce, aws=pause")
+    assert lifecycle.sweep(modes) == 1
+    assert workflow.asked == ["generation-of-gcp-1"]
+    assert stored(store, "aws").due_at == int(clock.now.timestamp()) + 300
+    assert stored(store, "aws").status == "Active"
+    clock.forward(minutes=5)
+    assert lifecycle.sweep(brakes.parse("pause, aws=enforce")) == 1
+
+
+def test_while_observing_the_plan_is_asked_for_once_an_hour_and_no_round_begins(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    clock.forward(hours=1)
+    for _ in range(3):
+        assert lifecycle.sweep(OBSERVE) == 0
+    assert workflow.plans == ["svc-1"]
+    lifecycle.observed("svc-1", live.generation, [INSTANCE])
+    clock.forward(minutes=59)
+    lifecycle.sweep(OBSERVE)
+    assert workflow.plans == ["svc-1"]
+    clock.forward(minutes=1)
+    lifecycle.sweep(OBSERVE)
+    assert workflow.plans == ["svc-1", "svc-1"]
+    assert workflow.asked == []
+    assert stored(store).status == "Active"
+    clock.forward(hours=1)
+    assert lifecycle.sweep(ENFORCE) == 1
+
+
+def test_a_removed_lease_heeds_the_brake_too(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock, workflow: MemoryWorkflow
+) -> None:
+    clock.forward(hours=1)
+    assert not lifecycle.due("svc-1", PAUSE, live.generation)
+    assert not lifecycle.due("svc-1", ENFORCE, live.generation)
+    assert stored(store).status == "Active"
+    clock.forward(minutes=5)
+    assert lifecycle.due("svc-1", ENFORCE, live.generation)
