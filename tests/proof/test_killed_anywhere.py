@@ -1,0 +1,177 @@
+"""Killed anywhere: the process dies before or after each of its calls, and nothing is lost, leaked, doubled or stuck.
+
+The calls are counted by a recorder at botocore's one way out, so no list of them can be out of date. What runs
+next is what would in production: the caller, the queue, the stream, the sweep or the workflow.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from tests.proof.world import World
+
+Ids = dict[str, str]
+Story = Callable[[World, str], Ids]
+
+
+def body(key: str, ids: Ids, **more: Any) -> dict[str, Any]:
+    """A registration."""
+    return {
+        "blueprint_id": key,
+        "deployment_type": "AwsEc2",
+        "region": "eu-west-1",
+        "resource_ids": ids,
+        **more,
+    }
+
+
+def registered(world: World, key: str, **more: Any) -> Ids:
+    """Rent and register, as a caller who tries again would."""
+    ids = world.rent()
+    status, _ = world.call("register", "POST", body=body(key, ids, **more))
+    assert status in (200, 201)
+    return ids
+
+
+def terminated_by_a_caller(world: World, key: str) -> Ids:
+    """Registered and terminated over HTTPS."""
+    ids = registered(world, key)
+    status, _ = world.call("terminate", "DELETE", key)
+    assert status in (200, 202)
+    return ids
+
+
+def expired_by_its_lease(world: World, key: str) -> Ids:
+    """Its lease is removed, and the stream says so."""
+    return registered(world, key, ttl_seconds=30)
+
+
+def found_by_the_sweep(world: World, key: str) -> Ids:
+    """The stream is deaf, so the sweep must find it."""
+    world.streams = False
+    return registered(world, key, ttl_seconds=30)
+
+
+def told_by_events(world: World, key: str) -> Ids:
+    """Both events come twice, and the end comes first."""
+    ids = world.rent()
+    initiated_at = world.now
+    world.clock.shift(timedelta(seconds=5))
+    for _ in range(2):
+        world.send("Service Terminated", {"blueprint_id": key, "reason": "over"}, id_=f"t-{key}")
+    world.deliver_queues()
+    for _ in range(2):
+        world.send("Service Initiated", body(key, ids), id_=f"i-{key}", at=initiated_at)
+    return ids
+
+
+def amended_and_moved(world: World, key: str) -> Ids:
+    """Its time is changed, then its key; then it ends under the old key."""
+    ids = registered(world, f"{key}-before", ttl_seconds=3600)
+    assert world.call("amend", "PATCH", f"{key}-before", {"ttl_seconds": 7200})[0] == 200
+    assert world.call("amend", "PATCH", f"{key}-before", {"blueprint_id": key})[0] == 200
+    assert world.call("terminate", "DELETE", f"{key}-before")[0] in (200, 202)
+    return ids
+
+
+def refused_then_mended(world: World, key: str) -> Ids:
+    """It isn't ours, so the round fails; then it is, and the next round ends it."""
+    ids = world.rent(marked=False)
+    assert world.call("register", "POST", body=body(key, ids))[0] in (200, 201)
+    world.call("terminate", "DELETE", key)
+    while world.turn():
+        pass
+    world.ec2.create_tags(Resources=list(ids.values()), Tags=[{"Key": "BlueprintDeployment", "Value": "yes"}])
+    return ids
+
+
+def paused_then_enforced(world: World, key: str) -> Ids:
+    """The brake is put on while it is on its way, and taken off again."""
+    ids = registered(world, key)
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name="mode", Value="pause", Overwrite=True)
+    world.clock.shift(timedelta(seconds=10))
+    world.call("terminate", "DELETE", key)
+    while world.turn():
+        pass
+    ssm.put_parameter(Name="mode", Value="enforce", Overwrite=True)
+    world.clock.shift(timedelta(seconds=10))
+    return ids
+
+
+def registered_again(world: World, key: str) -> Ids:
+    """Its key was used before."""
+    registered(world, key)
+    world.call("terminate", "DELETE", key)
+    world.settle()
+    ids = registered(world, key)
+    world.call("terminate", "DELETE", key)
+    return ids
+
+
+STORIES: list[Story] = [
+    terminated_by_a_caller,
+    expired_by_its_lease,
+    found_by_the_sweep,
+    told_by_events,
+    amended_and_moved,
+    refused_then_mended,
+    paused_then_enforced,
+    registered_again,
+]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+@pytest.mark.timeout(600)
+def test_it_ends_well_wherever_the_process_dies(
+    world: World, story: Story, record_property: Callable[[str, object], None]
+) -> None:
+    """Once undisturbed, to count the calls; then once for each call, dead before it, and dead after it."""
+    tell(world, story, "undisturbed")
+    number = len(world.deaths.calls)
+    assert number > 10
+    for at in range(number):
+        for after in (False, True):
+            world.deaths.at, world.deaths.after, world.deaths.fired = at, after, False
+            tell(world, story, f"dead-{'after' if after else 'before'}-{at}")
+    record_property("crash_points", 2 * number)
+    print(f"crash points: {2 * number} in {story.__name__}: {', '.join(sorted(set(world.deaths.calls)))}")
+
+
+def tell(world: World, story: Story, key: str) -> None:
+    """Tell a story under a key and look at its end."""
+    world.deaths.calls.clear()
+    world.streams = True
+    ids = story(world, key)
+    world.settle()
+    try:
+        look_at_the_end(world, key, ids)
+    except AssertionError as error:
+        error.add_note(f"{story.__name__}, {key}: {world.deaths.calls[world.deaths.at or 0 :][:1]}")
+        raise
+
+
+def look_at_the_end(world: World, key: str, ids: Ids) -> None:
+    """Nothing lost, leaked, doubled or stuck."""
+    status, record = world.call("inspect", "GET", key)
+    assert status == 200
+    assert record["status"] == "Terminated"
+    assert world.is_gone(ids)
+    assert all(resource["state"] == "kept" or resource["proof"] for resource in record["resources"])
+    items = [item for item in world.items() if item["blueprint_id"]["S"] == key]
+    assert {item["item"]["S"].partition("#")[0] for item in items} <= {"record", "past"}
+    assert not any("due_at" in item for item in items)
+    assert [e for e in world.executions.values() if e.status == "RUNNING"] == []
+    assert not world.sqs.receive_message(QueueUrl=world.dead_letters).get("Messages")
+    facts = record["events"]
+    assert [fact["sequence"] for fact in facts] == list(range(1, len(facts) + 1))
+    types = [fact["type"] for fact in facts]
+    assert types.count("registered") == 1
+    assert types.count("cleanup_succeeded") == 1
+    assert types.count("quarantined") == 0
+    assert types.count("resource_gone") == [r["state"] for r in record["resources"]].count("gone") >= 3
+    heard = [a["id"] for a in world.announced if a["data"]["generation"] == record["generation"]]
+    first_heard = sorted(set(heard), key=heard.index)
+    assert first_heard == [f"{record['generation']}-{fact['sequence']}" for fact in facts]
