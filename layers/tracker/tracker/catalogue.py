@@ -256,6 +256,11 @@ _SSH_IDS = _machine(
         many=True,
     ),
 )
+# known_hosts: a key's type and its base64.
+_PUBLIC_KEY = Form(
+    r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,2048}={0,2}",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIb9Y0tPZ5m7h0y3m0V3y5zq2xKc1r8vQe4u6s7t8w9x",
+)
 _SSH = {
     **COMMON,
     "ssh_host": HOST,
@@ -263,13 +268,14 @@ _SSH = {
     "ssh_port": Form(_PORT, "22"),
     "ssh_key_path": Form(_path(""), "/etc/tracker/keys/id_ed25519", guard="key_file"),
     "ssh_key_secret": SECRET,
-    # sshd, AUTHORIZED_KEYS and known_hosts: a key's type and its base64.
-    "ssh_host_key": Form(
-        r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,2048}={0,2}",
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIb9Y0tPZ5m7h0y3m0V3y5zq2xKc1r8vQe4u6s7t8w9x",
-    ),
+    "ssh_host_key": _PUBLIC_KEY,
     "jump_host": HOST,
+    "jump_port": Form(_PORT, "22"),
+    "jump_user": Form(_USER, "ubuntu"),
+    "jump_host_key": _PUBLIC_KEY,
     "runtime": Form("docker|podman|containerd|systemd", "docker"),
+    # containerd's own.
+    "namespace": NAME,
 }
 
 CATALOGUE: dict[str, Entry] = {
