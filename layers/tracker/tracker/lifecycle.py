@@ -209,9 +209,10 @@ class Lifecycle:
         try:
             self._records.replace(old, new)
         except LostError:
-            # Someone else has just decided about it; unless it was this write, and its answer was lost.
-            if self._records.get(key) != new:
-                return False
+            # Someone else has just decided about it; or the same, maybe this very write, whose answer was lost.
+            if self._records.get(key) == new:
+                self._start(new)
+            return False
         self._start(new)
         return True
 
