@@ -590,6 +590,7 @@ CATALOGUE: dict[str, Entry] = {
     "SshRemote": Entry(
         platform="ssh",
         summary="Containers or services on a machine reached by SSH; the machine itself stays",
+        module="ssh.remote",
         ids=_SSH_IDS,
         needs_one_of=(("container_id", "unit"),),
         metadata=_SSH,

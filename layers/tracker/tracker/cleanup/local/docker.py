@@ -27,6 +27,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tracker.cleanup import secrets
+from tracker.cleanup.containers import NAME, SWARM_SERVICE, is_called, refuse_swarm
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
 from tracker.cleanup.ssh_connection import PORT, Login, channel, connect, understood
 from tracker.deployment import Deployment, Resource, ids_named
@@ -37,15 +38,12 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 TIMEOUT = 10
 DELETION_TIMEOUT = 20
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HOST = re.compile(
     r"(?P<scheme>tcp|ssh)://(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@)?"
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
 _PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none"})
-_SWARM_SERVICE = "com.docker.swarm.service.id"
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
-_SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
@@ -54,8 +52,8 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     Anonymous volumes go with their container, as with `docker rm -v`. A named volume that the record doesn't name is
     kept, unless `metadata.delete_dependents` is "all"; a network, and what others use too, always.
     """
-    found = _named(deployment)
     place = _place(deployment, settings)
+    found = _named(deployment, place["engine"])
     with _engine(place, settings) as engine:
         containers = []
         for resource in [resource for resource in found.values() if resource.kind == "docker:container"]:
@@ -121,7 +119,7 @@ class _Kind:
 
     def _read(self, engine: "_Engine", reference: str) -> dict[str, Any] | None:
         body: dict[str, Any] | None = engine.get(self._read_path(reference))
-        return body if body and _is_called(reference, body.get("Id", ""), body["Name"]) else None
+        return body if body and is_called(reference, body.get("Id", ""), body["Name"].removeprefix("/")) else None
 
     def _read_path(self, reference: str) -> str:
         return (self.read_path or self.path).format(_quoted(reference))
@@ -141,15 +139,15 @@ KINDS = {
 }
 
 
-def _named(deployment: Deployment) -> dict[tuple[str, str], Resource]:
-    """What the record names, by the resource's key, with the full ids that are known already."""
-    places = {resource.key: resource.place for resource in deployment.resources}
+def _named(deployment: Deployment, engine: str) -> dict[tuple[str, str], Resource]:
+    """What the record names, by the resource's key, with the full ids that are known of this engine already."""
+    known = {each.key: each.place.get("full_id", "") for each in deployment.resources if each.place["engine"] == engine}
     found = {}
     for kind, how in KINDS.items():
         for name in ids_named(deployment, how.named_by):
-            if not _NAME.fullmatch(name) or (kind == "docker:network" and name in _PREDEFINED_NETWORKS):
+            if not NAME.fullmatch(name) or (kind == "docker:network" and name in _PREDEFINED_NETWORKS):
                 raise Refused("bad_id", f"{name!r} can't be the {kind} of a deployment")
-            place = {key: text for key, text in places.get((kind, name), {}).items() if key == "full_id"}
+            place = {"full_id": known.get((kind, name), "")}
             found[kind, name] = Resource(kind, name, place, stage=how.stage, named_by=how.named_by)
     if not ids_named(deployment, "container_id"):
         raise Refused("missing_id", "resource_ids.container_id is missing")
@@ -158,7 +156,7 @@ def _named(deployment: Deployment) -> dict[tuple[str, str], Resource]:
 
 def _networks_of(container: dict[str, Any], named: list[str]) -> Iterator[Resource]:
     for name, attachment in container["NetworkSettings"]["Networks"].items():
-        if name in _PREDEFINED_NETWORKS or any(_is_called(each, attachment["NetworkID"], name) for each in named):
+        if name in _PREDEFINED_NETWORKS or any(is_called(each, attachment["NetworkID"], name) for each in named):
             continue
         why = f"container {container['Id'][:12]} is attached to it, but the record doesn't name it"
         yield Resource("docker:network", name, stage=1, state="kept", detail=why)
@@ -182,20 +180,9 @@ def _volumes_of(
         yield Resource("docker:volume", name, stage=2, state="kept" if why else "unseen", detail=why)
 
 
-def _is_called(reference: str, full_id: str, name: str) -> bool:
-    """Whether it is meant by a name or id. The engine itself takes any beginning of an id, be it one letter."""
-    return reference in (full_id, name.removeprefix("/")) or (
-        _SHORT_ID.fullmatch(reference) is not None and full_id.startswith(reference)
-    )
-
-
-def _refuse_swarm(body: dict[str, Any]) -> None:
-    service = (body.get("Config", {}).get("Labels") or {}).get(_SWARM_SERVICE)
-    if service:
-        text = (
-            f"container {body['Id'][:12]} is a task of swarm service {service}, which would start another: remove that"
-        )
-        raise Refused("protected", text)
+def _refuse_swarm(container: dict[str, Any]) -> None:
+    labels = container.get("Config", {}).get("Labels") or {}
+    refuse_swarm(container.get("Id", ""), labels.get(SWARM_SERVICE, ""))
 
 
 def _quoted(reference: str) -> str:

@@ -1,0 +1,1 @@
+"""What is on a machine that is reached through SSH."""
