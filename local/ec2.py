@@ -104,7 +104,7 @@ class Ec2:
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = _Server((host, port), self)
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._lock = RLock()
         self._timers: list[Timer] = []
         self._ended = Event()

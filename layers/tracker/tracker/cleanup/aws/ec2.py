@@ -205,8 +205,9 @@ class KeyPair(Ec2Kind):
             ec2.delete_key_pair(KeyPairId=resource.id)
 
 
+_INSTANCE = Instance()
 _KINDS: dict[str, Ec2Kind] = {
-    "aws:instance": Instance(),
+    "aws:instance": _INSTANCE,
     "aws:address": Address(),
     "aws:volume": Volume(),
     "aws:network_interface": NetworkInterface(),
@@ -242,43 +243,50 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
 
     instances = [_resource("aws:instance", name, place, named_by="instance_id") for name in names]
     found = list(_found(ec2, instances))
-    living = {one["InstanceId"]: one for one in found if _KINDS["aws:instance"].status(one) != "gone"}
+    living = {one["InstanceId"]: one for one in found if _INSTANCE.status(one) != "gone"}
     for instance in instances:
         if instance.id in living:
-            _KINDS["aws:instance"].allow(instance, living[instance.id], settings)
+            _INSTANCE.allow(instance, living[instance.id], settings)
             _refuse_protected(ec2, living[instance.id])
     if found:
         # Seen here: so this is the account in which a "not found" of the others counts.
         place |= {"account": aws.account}
     instances = [msgspec.structs.replace(instance, place=place, seen=instance.id in living) for instance in instances]
+    dependents = _dependents(deployment, settings, aws, living, place)
+    return sorted([*instances, *dependents], key=lambda resource: resource.stage)
 
-    hanging = [resource for instance in living.values() for resource in _hanging(ec2, instance, place)]
+
+def _dependents(
+    deployment: Deployment, settings: Settings, aws: session.Session, living: dict[str, Found], place: dict[str, str]
+) -> list[Resource]:
+    """What the record names besides its instances, what hangs on these, and what was known of before: each judged."""
+    hanging = [resource for one in living.values() for resource in _hanging(aws.client("ec2"), one, place)]
     going = {resource.key: resource.place for resource in hanging if "goes_with" in resource.place}
     named = [
         _resource(kind, one, place, named_by=key) for key, kind in _NAMED.items() for one in ids_named(deployment, key)
     ]
     known = [r for r in deployment.resources if r.kind != "aws:instance" and r.state != "gone"]
     lifted = {"dependents": "all"} if deployment.metadata.get("delete_dependents") == "all" else {}
-    dependents: dict[tuple[str, str], Resource] = {}
+    judged: dict[tuple[str, str], Resource] = {}
     for resource in [*named, *hanging, *known]:
-        if resource.key not in dependents:
+        if resource.key not in judged:
             here = place | ({} if resource.named_by else lifted) | going.get(resource.key, {})
-            dependents[resource.key] = _judged(aws, _placed(resource, here), set(living), settings)
-    return sorted([*instances, *dependents.values()], key=lambda resource: resource.stage)
+            judged[resource.key] = _judged(aws, _placed(resource, here), set(living), settings)
+    return list(judged.values())
 
 
 def _found(ec2: Any, instances: list[Resource]) -> Iterator[Found]:
     """Those of the instances that EC2 still knows, terminated ones too."""
     for instance in instances:
         try:
-            yield _KINDS["aws:instance"].find(ec2, instance)
+            yield _INSTANCE.find(ec2, instance)
         except Gone:
             continue
 
 
 def _refuse_protected(ec2: Any, instance: Found) -> None:
     """Refuse an instance that wouldn't go, or would come again."""
-    if _KINDS["aws:instance"].status(instance) != "present":
+    if _INSTANCE.status(instance) != "present":
         return
     name = instance["InstanceId"]
     group = _tags(instance).get("aws:autoscaling:groupName")
@@ -395,9 +403,8 @@ def _shared(ec2: Any, resource: Resource, found: Found, ids_ours: set[str]) -> s
 
 
 def _is_gone(ec2: Any, instance_id: str) -> bool:
-    instance = _KINDS["aws:instance"]
     try:
-        return instance.status(instance.find(ec2, _resource("aws:instance", instance_id, {}))) == "gone"
+        return _INSTANCE.status(_INSTANCE.find(ec2, _resource("aws:instance", instance_id, {}))) == "gone"
     except Gone:
         return True
 

@@ -126,8 +126,12 @@ def translated(call: str) -> Iterator[None]:
         raise Refused("credentials", f"{call}: {type(error).__name__}") from None
     except (ParamValidationError, InvalidRegionError) as error:
         raise Refused("bad_id", f"{call}: {error}") from error
-    except (BotoCoreError, ResponseParserError) as error:
+    except BotoCoreError as error:
         raise Unreachable(f"{call}: {error}") from error
+    except (ResponseParserError, KeyError):
+        # botocore meets an answer of another form with a KeyError. Its own error quotes the answer: an assumed role's
+        # keys, maybe.
+        raise Unreachable(f"{call}: the answer can't be read") from None
 
 
 @lru_cache(maxsize=8)
@@ -175,8 +179,9 @@ def _seen_in(deployment: Deployment) -> str:
 def _meaning(error: ClientError, call: str) -> Exception:
     said = error.response.get("Error", {})
     answer = error.response.get("ResponseMetadata", {})
-    code, status = said.get("Code", ""), answer.get("HTTPStatusCode", 0)
-    text = f"{call}: {code}: {said.get('Message', '')}"
+    # An empty element is parsed as None.
+    code, status = said.get("Code") or "", answer.get("HTTPStatusCode", 0)
+    text = f"{call}: {code}: {said.get('Message') or ''}"
     match next((meaning for pattern, meaning in _MEANINGS if fnmatchcase(code, pattern)), status):
         case "gone":
             return Gone(f"{call}: {code}")
