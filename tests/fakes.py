@@ -5,10 +5,12 @@ the table is the real engine wherever conditions and transactions matter.
 """
 
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import boto3
@@ -18,7 +20,9 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from tests.table import create_table
-from tracker.deployment import Deployment, format_time
+from tracker.catalogue import CATALOGUE, Entry, Form
+from tracker.cleanup.contract import Look
+from tracker.deployment import Deployment, Resource, format_time
 from tracker.lifecycle import Lifecycle
 from tracker.records import Records
 from tracker.settings import Settings
@@ -169,6 +173,85 @@ def a_deployment(key: str = "svc-1", *, ttl: int | None = 3600, now: datetime = 
     return Deployment(**found | changes)
 
 
+class MemoryProvider:
+    """A provider in memory, and the deployment type that cleans it up: what it holds, and what it was asked.
+
+    `things` maps the id of each thing that is there to how many looks it still takes to leave once its deletion was
+    asked for; `leaving` those on their way. `raises` maps ("discover" | "state" | "delete", id) to what such a call
+    raises, for as long as it stands there.
+    """
+
+    def __init__(self) -> None:
+        self.things: dict[str, int] = {}
+        self.leaving: set[str] = set()
+        self.found: list[Resource] = []
+        self.raises: dict[tuple[str, str], Exception] = {}
+        self.unproven: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+        self.before: Callable[[str, str], object] = lambda _call, _id: None
+        self.module = ModuleType("tracker.cleanup.memory")
+        self.module.__dict__["discover"] = self._discover
+        self.module.__dict__["KINDS"] = {
+            "memory:thing": MemoryKind(self, one_at_a_time=False),
+            "memory:single": MemoryKind(self, one_at_a_time=True),
+        }
+
+    def has(self, *resources: Resource, looks: int = 0) -> None:
+        """These are there, are discovered, and take so many looks to leave."""
+        self.things |= dict.fromkeys((resource.id for resource in resources), looks)
+        self.found += resources
+
+    def asked(self, call: str) -> list[str]:
+        """The ids of such calls, in order."""
+        return [id_ for name, id_ in self.calls if name == call]
+
+    def heard(self, call: str, id_: str) -> None:
+        """Note a call, and raise what it raises."""
+        self.before(call, id_)
+        self.calls.append((call, id_))
+        if (call, id_) in self.raises:
+            raise self.raises[call, id_]
+
+    def _discover(self, deployment: Deployment, settings: Settings) -> list[Resource]:
+        self.heard("discover", "")
+        return list(self.found)
+
+
+class MemoryKind:
+    """How one thing in memory goes."""
+
+    def __init__(self, provider: MemoryProvider, *, one_at_a_time: bool) -> None:
+        self._provider = provider
+        self.one_at_a_time = one_at_a_time
+
+    def state(self, resource: Resource, settings: Settings) -> Look:
+        """It leaves a look at a time."""
+        provider = self._provider
+        provider.heard("state", resource.id)
+        if resource.id in provider.leaving:
+            if provider.things[resource.id] == 0:
+                provider.leaving.discard(resource.id)
+                del provider.things[resource.id]
+            else:
+                provider.things[resource.id] -= 1
+                return Look("leaving", detail="on its way")
+        if resource.id in provider.things:
+            return Look("present", place={"seen_at": "memory"})
+        return Look("gone", proof="a look into memory", unproven=resource.id in provider.unproven)
+
+    def delete(self, resource: Resource, settings: Settings) -> None:
+        """Accepted."""
+        self._provider.heard("delete", resource.id)
+        if resource.id in self._provider.things:
+            self._provider.leaving.add(resource.id)
+
+
+def a_thing(id_: str, stage: int = 0, **changes: Any) -> Resource:
+    """A resource that the provider in memory knows."""
+    found: dict[str, Any] = {"kind": "memory:thing", "id": id_, "stage": stage}
+    return Resource(**found | changes)
+
+
 class Engine:
     """One table on AWS's own engine, and a look behind the store's back."""
 
@@ -264,6 +347,24 @@ def store(shared_store: _SharedStore) -> Records:
 def waits(shared_store: _SharedStore) -> list[float]:
     """What the store would have waited, in seconds."""
     return shared_store.waits
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> MemoryProvider:
+    """BareMetal is cleaned up in memory, by a module of its own."""
+    found = MemoryProvider()
+    monkeypatch.setitem(sys.modules, "tracker.cleanup.memory", found.module)
+    form = Form("[a-z0-9-]+", "box-1", kind="memory:thing", many=True)
+    memory = Entry(
+        platform="memory",
+        summary="A thing in memory",
+        module="memory",
+        ids={"box": form},
+        needs_one_of=(("box",),),
+        metadata={"account": Form(".*", "1")},
+    )
+    monkeypatch.setitem(CATALOGUE, "BareMetal", memory)
+    return found
 
 
 @pytest.fixture

@@ -68,18 +68,21 @@ class Round:
             return _answer(state, "gone" if is_gone else "superseded")
 
     def _released(self, state: State, deployment: Deployment) -> Answer:
-        try:
-            if deployment.cleanup.discovered_in != state.round:
+        if deployment.cleanup.discovered_in != state.round:
+            if self._time_left() < engine.CALL_NEEDS:
+                step = engine.Step(resources=deployment.resources, waits=["no time was left to look for its resources"])
+                return self._remains(state, deployment, step)
+            try:
                 resources = engine.discover(deployment, self._settings)
-                deployment = self._lifecycle.progress(deployment, resources, discovered=True)
-        except Refused as refused:
-            return self._refused(state, deployment, refused.error_class, str(refused))
-        except Busy as busy:
-            step = engine.Step(resources=deployment.resources, retry_after=busy.retry_after, waits=[str(busy)])
-            return self._remains(state, deployment, step)
-        except Unreachable as unreachable:
-            self._lifecycle.failing(deployment, "unreachable", str(unreachable))
-            raise
+            except Refused as refused:
+                return self._refused(state, deployment, refused.error_class, str(refused))
+            except Busy as busy:
+                step = engine.Step(resources=deployment.resources, retry_after=busy.retry_after, waits=[str(busy)])
+                return self._remains(state, deployment, step)
+            except Unreachable as unreachable:
+                self._lifecycle.failing(deployment, "unreachable", str(unreachable))
+                raise
+            deployment = self._lifecycle.progress(deployment, resources, discovered=True)
         step = engine.step(deployment, self._settings, clock=self._clock, time_left=self._time_left)
         if step.is_done:
             self._lifecycle.released(deployment, step.resources)

@@ -6,7 +6,8 @@ waits; waiting is the workflow's.
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 from typing import cast
@@ -43,11 +44,12 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
-    """Every resource of a deployment, with what is known of it already. Refused, or whatever a read raises."""
+    """Every resource of a deployment, with what is known of it already. Refused, Busy or Unreachable."""
     lacking = missing(deployment)
     if lacking:
         raise Refused("missing_id", "; ".join(lacking))
-    found = _module(deployment).discover(deployment, settings)
+    with _understood(deployment.deployment_type):
+        found = _module(deployment).discover(deployment, settings)
     resources = merged(deployment.resources, found)
     if not found:
         raise Refused("missing_id", "nothing was discovered that belongs to it")
@@ -64,9 +66,10 @@ def merged(known: list[Resource], found: list[Resource]) -> list[Resource]:
 
 
 def look(deployment: Deployment, settings: Settings, resource: Resource) -> Resource:
-    """Read one resource, changing nothing. For plans."""
-    kind = _kinds(deployment)[resource.kind]
-    return _seen(resource, kind.state(resource, settings), None)
+    """Read one resource, changing nothing. For plans. Refused, Busy or Unreachable."""
+    with _understood(resource.kind):
+        kind = _kinds(deployment)[resource.kind]
+        return _seen(resource, kind.state(resource, settings), None)
 
 
 def step(
@@ -82,7 +85,8 @@ def step(
     resources: dict[tuple[str, str], Resource] = {resource.key: resource for resource in deployment.resources}
     attempt = _Attempt(kinds, settings, clock, time_left)
     for _, members in stages:
-        stage = [attempt.release(resource) for resource in members]
+        # What is leaving already comes first, so that of a kind that goes one at a time no second is asked.
+        stage = [attempt.release(resource) for resource in sorted(members, key=lambda r: r.state != "leaving")]
         resources |= {resource.key: resource for resource in stage}
         if not all(resource.is_done for resource in stage):
             break
@@ -96,11 +100,10 @@ def step(
 
 
 def poll_after(step: Step, *, since: datetime, now: datetime, until: datetime) -> int:
-    """Whole seconds until the next look: the longer it takes, the rarer, and never far past the deadline."""
+    """Whole seconds until the next look: the longer it takes, the rarer; what a provider asks for, up to the deadline."""
     elapsed = (now - since).total_seconds()
-    wanted = max(POLL_MIN, elapsed / POLL_SHARE, step.retry_after)
     left = (until - now).total_seconds()
-    return max(POLL_MIN, math.ceil(min(wanted, left + 1)))
+    return math.ceil(max(POLL_MIN, elapsed / POLL_SHARE, min(step.retry_after, left + 1)))
 
 
 class _Attempt:
@@ -118,49 +121,76 @@ class _Attempt:
         self._clock = clock
         self._time_left = time_left
         self._leaving: set[str] = set()
+        self._latest: Resource
         self.retry_after: float = 0
         self.waits: list[str] = []
         self.refusals: list[Refused] = []
         self.failures: list[Exception] = []
 
     def release(self, resource: Resource) -> Resource:
-        """See one resource, and ask for its deletion if it is there."""
+        """See one resource, and ask for its deletion if it is there; what was learned of it, whatever went wrong."""
         if resource.is_done:
             return resource
         name = f"{resource.kind} {resource.id}"
-        if self._time_left() < CALL_NEEDS:
-            self.waits.append(f"{name}: no time left in this step")
-            return resource
+        self._latest = resource
         try:
-            return self._released(resource, name)
+            with _understood(resource.kind):
+                self._advance(resource, name)
         except Busy as busy:
             self.retry_after = max(self.retry_after, busy.retry_after)
             self.waits.append(f"{name}: {busy}")
-            return msgspec.structs.replace(resource, detail=str(busy)[:512])
+            self._latest = msgspec.structs.replace(self._latest, detail=str(busy)[:512])
         except Refused as refused:
             self.refusals.append(Refused(refused.error_class, f"{name}: {refused}"))
-            return msgspec.structs.replace(resource, detail=str(refused)[:512])
+            self._latest = msgspec.structs.replace(self._latest, detail=str(refused)[:512])
         except Unreachable as unreachable:
+            # One that doesn't answer must not keep the others from being asked; it is raised at the end of the step.
             self.failures.append(Unreachable(f"{name}: {unreachable}"))
-        except Exception as error:
-            # One broken answer must not keep the others from being asked; it is raised at the end of the step.
-            logger.exception("a resource can't be released", extra={"kind": resource.kind})
-            self.failures.append(Unreachable(f"{name}: {type(error).__name__}"))
-        return resource
+            self._leaving.add(resource.kind)
+        return self._latest
 
-    def _released(self, resource: Resource, name: str) -> Resource:
+    def _advance(self, resource: Resource, name: str) -> None:
         kind = self._kinds[resource.kind]
-        now = _seen(resource, kind.state(resource, self._settings), self._clock())
-        if now.state == "present" and kind.one_at_a_time and resource.kind in self._leaving:
-            self.waits.append(f"{name}: waits for its turn")
-            return now
+        if not self._has_time(name):
+            return
+        now = self._look(kind, resource)
         if now.state == "present":
+            if kind.one_at_a_time and resource.kind in self._leaving:
+                self.waits.append(f"{name}: waits for its turn")
+                return
+            if not self._has_time(name):
+                return
             kind.delete(now, self._settings)
-            now = _seen(now, kind.state(now, self._settings), self._clock())
+            self._leaving.add(resource.kind)
+            if not self._has_time(name):
+                return
+            now = self._look(kind, now)
         if not now.is_done:
             self._leaving.add(resource.kind)
             self.waits.append(f"{name}: {now.detail or now.state}")
-        return now
+
+    def _look(self, kind: Kind, resource: Resource) -> Resource:
+        self._latest = _seen(resource, kind.state(resource, self._settings), self._clock())
+        return self._latest
+
+    def _has_time(self, name: str) -> bool:
+        if self._time_left() >= CALL_NEEDS:
+            return True
+        self.waits.append(f"{name}: no time left in this step")
+        return False
+
+
+@contextmanager
+def _understood(asked: str) -> Iterator[None]:
+    """The contract's exceptions pass; anything else is an answer that can't be understood."""
+    try:
+        yield
+    except (Busy, Refused, Unreachable):
+        raise
+    except Exception as error:
+        logger.exception("a provider's answer can't be understood", extra={"asked": asked})
+        # The text may hold anything, so only the log has it.
+        raise Unreachable(type(error).__name__) from error
 
 
 def _seen(resource: Resource, look: Look, now: datetime | None) -> Resource:
