@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 
 from tests.certificates import Authority
 from tests.real_targets import Sshd, free_port
+from tracker.cleanup import engine as cleanup
 from tracker.cleanup.contract import Busy, Refused, Unreachable
 from tracker.cleanup.local import docker
 from tracker.deployment import Deployment, Resource
@@ -141,6 +143,27 @@ def test_containers_network_and_volume_are_deleted_stage_by_stage_and_proven_gon
     assert not made.has_container(two.id)
     assert not made.has_network(network.name)
     assert not made.has_volume(volume.name)
+
+
+def test_the_cleanup_leaves_nothing_but_what_is_kept(made: Made, settings: Settings) -> None:
+    network, volume, kept = made.network(), made.volume(), made.volume()
+    mounts = [docker_sdk.types.Mount("/data", volume.name), docker_sdk.types.Mount("/kept", kept.name)]
+    container = made.container(network=network.name, mounts=mounts)
+    ids = {"container_id": container.name, "network": network.name, "volume": volume.name}
+    record = deployment(ids)
+    record = replace(record, resources=cleanup.discover(record, settings))
+    for _ in range(5):
+        step = cleanup.step(record, settings, clock=lambda: datetime.now(UTC), time_left=lambda: 300)
+        assert (step.refusals, step.failures) == ([], [])
+        record = replace(record, resources=step.resources)
+    assert {resource.id: resource.state for resource in record.resources} == {
+        container.name: "gone",
+        network.name: "gone",
+        volume.name: "gone",
+        kept.name: "kept",
+    }
+    assert cleanup.discover(record, settings) == record.resources
+    assert made.has_volume(kept.name)
 
 
 def test_a_stopped_container_is_deleted(made: Made, settings: Settings) -> None:

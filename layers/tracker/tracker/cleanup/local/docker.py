@@ -113,7 +113,7 @@ class _Kind:
         if body is not None:
             return body, ""
         proof = f"GET {self._read_path(full_id or resource.id)}: none on engine {engine.id}"
-        if full_id and (other := self._read(engine, resource.id)):
+        if full_id not in (None, "", resource.id) and (other := self._read(engine, resource.id)):
             proof += f"; {resource.id} is another one now, {other['Id'][:12]}"
         return None, proof
 
@@ -141,7 +141,9 @@ KINDS = {
 
 def _named(deployment: Deployment, engine: str) -> dict[tuple[str, str], Resource]:
     """What the record names, by the resource's key, with the full ids that are known of this engine already."""
-    known = {each.key: each.place.get("full_id", "") for each in deployment.resources if each.place["engine"] == engine}
+    known = {
+        each.key: each.place.get("full_id", "") for each in deployment.resources if each.place.get("engine") == engine
+    }
     found = {}
     for kind, how in KINDS.items():
         for name in ids_named(deployment, how.named_by):
