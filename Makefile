@@ -71,8 +71,9 @@ bench: setup ## Measure a stack on this machine
 	@$(PYTHON) -m bench $(ARGS)
 
 .PHONY: lock
+# From the public index alone, whatever mirror this machine uses.
 lock: setup ## Lock the newest packages that pyproject.toml allows, and what sam build installs of them
-	$(UV) lock --upgrade --default-index https://pypi.org/simple
+	env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV) lock --upgrade
 	local/setup
 	UV=$(UV) local/requirements.sh
 
