@@ -25,9 +25,12 @@ from docker.errors import DockerException, NotFound
 from local.api import path_of
 from local.processes import LocalError
 from local.stack import Stack
+from tracker.deployment import parse_time
 
 MARK = "BlueprintDeployment"
-STARTED = time.monotonic()
+# Those that need nothing but the stack.
+SCENES = 6
+STARTED = datetime.now(UTC)
 
 _out = Lock()
 
@@ -45,10 +48,11 @@ class Scene:
         self.key = f"{name}-{uuid4().hex[:6]}"
         self._told = 0
 
-    def say(self, text: str) -> None:
-        """A line of the timeline: seconds since the stack stood."""
+    def say(self, text: str, at: datetime | None = None) -> None:
+        """A line of the timeline: seconds since the stack stood, and what was then, by default now."""
+        seconds = ((at or datetime.now(UTC)) - STARTED).total_seconds()
         with _out:
-            print(f"{time.monotonic() - STARTED:7.1f} s  {self.name:<14} {text}", flush=True)
+            print(f"{seconds:7.1f} s  {self.name:<10} {text}", flush=True)
 
     def expect(self, what: str, *, is_so: bool) -> None:
         """Say it if it is so."""
@@ -84,7 +88,7 @@ class Scene:
                 for event in record["events"]:
                     if event["sequence"] > self._told:
                         self._told = event["sequence"]
-                        self.say(told(event))
+                        self.say(told(event), parse_time(event["at"]))
                 if until(record):
                     return dict(record)
             time.sleep(0.3)
@@ -257,10 +261,11 @@ def a_container(stack: Stack) -> None:
         made.append(container)
         if shutil.which("busybox"):
             container.start()
-        ids = {"container_id": container.id, "network": name, "volume": name}
+        id_ = str(container.id)
+        ids = {"container_id": id_, "network": name, "volume": name}
         body = {"blueprint_id": scene.key, "deployment_type": "LocalDocker", "resource_ids": ids, "ttl_seconds": 3}
         scene.call("POST", body=body, expected=201)
-        scene.say(f"a {engine.containers.get(container.id).status} container, its network and its volume, for 3 s")
+        scene.say(f"a {engine.containers.get(id_).status} container, its network and its volume, for 3 s")
         scene.follow_to_the_end()
         scene.expect("Docker itself says that container, network and volume are gone", is_so=no_docker(engine, ids))
     finally:
@@ -309,11 +314,21 @@ class Topic:
     def __init__(self, stack: Stack) -> None:
         self._sqs = stack.client("sqs")
         self._url = self._sqs.create_queue(QueueName="demo-listener")["QueueUrl"]
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        topic = stack.outputs["TopicArn"]
+        allowed = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": policy})
         stack.client("sns").subscribe(
-            TopicArn=stack.outputs["TopicArn"],
+            TopicArn=topic,
             Protocol="sqs",
-            Endpoint=attributes["QueueArn"],
+            Endpoint=arn,
             Attributes={"RawMessageDelivery": "true"},
         )
 
@@ -328,17 +343,19 @@ class Topic:
         return sorted(found.values(), key=lambda body: (body["data"]["blueprint_id"], body["data"]["sequence"]))
 
 
-def what_was_announced(heard: list[dict[str, Any]]) -> None:
-    """Print what came out of the topic, and check that none is missing."""
+def what_was_announced(stack: Stack, heard: list[dict[str, Any]]) -> None:
+    """Print what came out of the topic, and check that it is what the records say, to the last fact."""
     print("\nWhat came out of the topic:")
     by_deployment: dict[str, list[dict[str, Any]]] = {}
     for announcement in heard:
         by_deployment.setdefault(announcement["data"]["blueprint_id"], []).append(announcement)
     for key, found in by_deployment.items():
         print(f"  {key:<22} {', '.join(a['type'].removeprefix('deployment.') for a in found)}")
-        sequences = [a["data"]["sequence"] for a in found]
-        if sequences != list(range(1, len(sequences) + 1)):
-            raise WrongError(f"{key}: announcements are missing: {sequences}")
+        facts = [event["sequence"] for event in stack.api("GET", path_of(key)).body["events"]]
+        if [a["data"]["sequence"] for a in found] != facts:
+            raise WrongError(f"{key}: not every fact was announced")
+    if len(by_deployment) < SCENES:
+        raise WrongError(f"only {len(by_deployment)} deployments were announced")
     outcomes = [a for a in heard if a["type"] == "deployment.cleanup_succeeded"]
     print(f"  {len(heard)} announcements of {len(by_deployment)} deployments, none missing; {len(outcomes)} receipts")
 
@@ -426,7 +443,7 @@ def play(stack: Stack) -> None:
 
     fails_and_is_mended(stack, the_others)
     time.sleep(2)
-    what_was_announced(topic.heard())
+    what_was_announced(stack, topic.heard())
 
 
 def main() -> None:
@@ -434,9 +451,9 @@ def main() -> None:
     global STARTED  # noqa: PLW0603 - the one clock of the timeline
     try:
         with Stack() as stack:
-            STARTED = time.monotonic()
+            STARTED = datetime.now(UTC)
             play(stack)
-            print(f"\nAll as it should be, in {time.monotonic() - STARTED:.0f} s after set-up.")
+            print(f"\nAll as it should be, in {(datetime.now(UTC) - STARTED).total_seconds():.0f} s after set-up.")
     except (WrongError, LocalError) as error:
         sys.exit(f"\nNOT as it should be: {error}")
 

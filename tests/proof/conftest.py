@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 import time_machine
 from moto import mock_aws
-from tests.table import create_table
+
 from tests.proof.world import START, World
+from tests.table import create_table
 
 
 @pytest.fixture

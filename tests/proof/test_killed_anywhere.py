@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+
 from tests.proof.world import World
 
 Ids = dict[str, str]

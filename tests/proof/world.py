@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 import botocore.client
 import time_machine
+
 from tracker.settings import settings
 
 ROOT = Path(__file__).parents[2]
@@ -213,7 +214,7 @@ class World:
                 answer = self.invoke(function, event)
             except Died:
                 continue
-            if answer["statusCode"] < 500:  # noqa: PLR2004
+            if answer["statusCode"] < 500:
                 return answer["statusCode"], json.loads(answer["body"])
         raise AssertionError("no answer")
 
@@ -399,7 +400,7 @@ class World:
         function = "release" if "Release" in state["Parameters"]["FunctionName"] else "restore"
         try:
             answer = self.invoke(function, dict(execution.data))
-        except (Exception, Died) as error:  # noqa: BLE001 - whatever it is, the workflow sees an error's name
+        except (Exception, Died) as error:
             self._caught(execution, state, type(error).__name__)
             return
         execution.attempts.clear()
