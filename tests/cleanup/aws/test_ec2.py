@@ -114,6 +114,14 @@ class TestGoing:
         assert sorted(between) == ["DeleteVolume", "ReleaseAddress"]
         assert (group_last, key_last) == ("DeleteSecurityGroup", "DeleteKeyPair")
 
+    def test_a_stage_begins_when_the_earlier_ones_are_gone(self, cloud: Cloud, deployment: Make) -> None:
+        named = {"ebs_volume": "vol-0123456789abcdef0", "elastic_ip": "eipalloc-0123456789abcdef0"}
+        named |= {"security_group": "sg-0123456789abcdef0", "key_pair": "key-0123456789abcdef0"}
+        found = ec2.discover(deployment(instance_id=NOWHERE, **named), MARKED)
+        stages = {one.kind: one.stage for one in found}
+        assert stages[INSTANCE] < min(stages[VOLUME], stages[ADDRESS])
+        assert max(stages[VOLUME], stages[ADDRESS]) < stages[GROUP] < stages[KEY]
+
     def test_each_deletion_is_asked_for_once(self, cloud: Cloud, deployment: Make) -> None:
         instance = cloud.instance()
         cloud.forget()
