@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tracker import api
+from tracker.errors import Invalid
 from tracker.lifecycle import Lifecycle, assembled
 from tracker.records import utc_now
 from tracker.registration import parse_amendment
@@ -45,6 +46,8 @@ def patched(call: api.Call) -> api.Answer:
 
 def forgotten(call: api.Call) -> api.Answer:
     """200 with the record, ended without a cleanup; `{"reason": "..."}` is needed."""
-    body = api.json_object(call.body, allowed={"reason"})
-    deployment = lifecycle().forget(call.key, reason=str(body.get("reason") or ""), requested_by=call.caller)
+    reason = api.json_object(call.body, allowed={"reason"}).get("reason", "")
+    if not isinstance(reason, str):
+        raise Invalid("reason", type(reason).__name__, "text", malformed=True)
+    deployment = lifecycle().forget(call.key, reason=reason, requested_by=call.caller)
     return 200, api.shown(deployment)

@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def announced(record: dict[str, Any]) -> None:
     """Publish one version's news. A malformed one is set aside with its content, and the others go on."""
     try:
-        found = announcements.news(record["dynamodb"]["NewImage"])
+        found = announcements.news(record["dynamodb"].get("NewImage", {}))
     except ValueError as error:
         events.bury(msgspec.json.encode(record).decode(), str(error), queue=settings().set_aside_queue_url)
         return

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tracker import brakes
 from tracker.lifecycle import Lifecycle, assembled
+from tracker.records import UnreadableError
 from tracker.settings import settings
 
 logger = Logger()
@@ -45,6 +46,9 @@ def lapsed(records: list[dict[str, Any]], modes: brakes.Brakes) -> list[str]:
         generation = change.get("OldImage", {}).get("generation", {}).get("S")
         try:
             lifecycle().due(change["Keys"]["blueprint_id"]["S"], modes, generation)
+        except UnreadableError:
+            # It will be no record the next time either. The sweep keeps telling of it.
+            logger.exception("a lapsed lease belongs to no record")
         except Exception:
             # Those before it are done; the stream brings it and what follows again.
             logger.exception("a lapsed lease can't be handled")

@@ -7,11 +7,17 @@ from typing import Any
 
 import msgspec
 
-from tracker.deployment import EVENT_DETAIL_MAX, OUTCOMES, Deployment, Event, Resource, clipped
+from tracker.deployment import ERROR_TEXT_MAX, EVENT_DETAIL_MAX, OUTCOMES, Deployment, Event, Resource, clipped
 from tracker.records import from_image
 
+MESSAGE_BYTES = 16_384
 RECEIPT_MAX = 40
-RECEIPT_BYTES = 14_000
+# The message's own id, type and time.
+ENVELOPE_BYTES = 512
+# What of a message its counts and punctuation may take.
+RECEIPT_FRAME = 256
+# JSON may write one byte of a text as six ("\u0001").
+ESCAPED = 6
 UNPROVEN_FIRST = {"present": 0, "leaving": 1, "unseen": 2, "kept": 3, "gone": 4}
 
 
@@ -54,21 +60,22 @@ def announcement(deployment: Deployment, event: Event) -> Announcement:
         "blueprint_id": deployment.blueprint_id,
         "id": deployment.id,
         "deployment_type": deployment.deployment_type,
-        "provider": deployment.provider,
+        "provider": bounded(deployment.provider) if isinstance(deployment.provider, dict) else deployment.provider,
         "region": deployment.region,
         "generation": deployment.generation,
         "sequence": event.sequence,
         "status": event.status,
         "round": event.round,
-        "reason": cleanup.reason,
+        "reason": fitting(cleanup.reason, EVENT_DETAIL_MAX),
         "failures": cleanup.failures,
         "detail": bounded(event.detail),
     }
+    error = cleanup.last_error
+    if event.type == "cleanup_failed" and error is not None:
+        message = fitting(error.message, ERROR_TEXT_MAX)
+        data["error"] = {"class": error.error_class, "message": message, "at": error.at}
     if event.type in OUTCOMES:
-        data |= receipt(deployment.resources)
-        error = cleanup.last_error
-        if event.type == "cleanup_failed" and error is not None:
-            data["error"] = {"class": error.error_class, "message": error.message, "at": error.at}
+        data |= receipt(deployment.resources, MESSAGE_BYTES - ENVELOPE_BYTES - len(msgspec.json.encode(data)))
     return Announcement(
         id=f"{deployment.generation}-{event.sequence}",
         type=f"deployment.{event.type}",
@@ -77,13 +84,13 @@ def announcement(deployment: Deployment, event: Event) -> Announcement:
     )
 
 
-def receipt(resources: list[Resource]) -> dict[str, Any]:
-    """`{"counts": {state: n}, "resources": [...], "truncated": bool}`: the unproven first, 40 at most, bounded."""
+def receipt(resources: list[Resource], room: int) -> dict[str, Any]:
+    """`{"counts": {state: n}, "resources": [...], "truncated": bool}`: the unproven first, at most 40 and `room` bytes."""
     counts: dict[str, int] = {}
     for resource in resources:
         counts[resource.state] = counts.get(resource.state, 0) + 1
     shown: list[dict[str, Any]] = []
-    size = 0
+    size = RECEIPT_FRAME
     for resource in sorted(resources, key=lambda r: UNPROVEN_FIRST[r.state])[:RECEIPT_MAX]:
         line = {
             "kind": resource.kind,
@@ -92,8 +99,8 @@ def receipt(resources: list[Resource]) -> dict[str, Any]:
             "gone_at": resource.gone_at,
             "proof": clipped(resource.proof or resource.detail, 512),
         }
-        size += len(msgspec.json.encode(line))
-        if size > RECEIPT_BYTES:
+        size += len(msgspec.json.encode(line)) + 1
+        if size > room:
             break
         shown.append(line)
     return {"counts": counts, "resources": shown, "truncated": len(shown) < len(resources)}
@@ -105,3 +112,8 @@ def bounded(detail: dict[str, Any]) -> dict[str, Any]:
     if len(text) <= EVENT_DETAIL_MAX:
         return detail
     return {"truncated": clipped(text.decode(), EVENT_DETAIL_MAX - 20)}
+
+
+def fitting(text: str, limit: int) -> str:
+    """A text whose JSON has at most so many bytes."""
+    return text if len(msgspec.json.encode(text)) <= limit else clipped(text, limit // ESCAPED)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from aws_lambda_powertools import Logger
 
-from tracker.deployment import Deployment, decode_key
+from tracker.deployment import KEY_MAX, Deployment, decode_key
 from tracker.errors import Invalid, NotFound, Problem
 
 HIDDEN = frozenset({"fingerprint", "made_at", "news"})
@@ -34,7 +34,10 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The `blueprint_id` that the path names."""
-        return decode_key(self.path_key)
+        key = decode_key(self.path_key)
+        if not 1 <= len(key.encode(errors="replace")) <= KEY_MAX:
+            raise Invalid("blueprint_id", key, f"a key of 1 to {KEY_MAX} bytes")
+        return key
 
 
 Answer = tuple[int, Any]

@@ -82,6 +82,7 @@ ErrorClass = Literal[
 ]
 CANT_MEND_ITSELF: frozenset[str] = frozenset({"missing_id", "bad_id", "protected", "not_ours", "unproven"})
 
+KEY_MAX = 1024
 EVENTS_KEPT = 100
 RESOURCES_MAX = 200
 ERROR_TEXT_MAX = 2048

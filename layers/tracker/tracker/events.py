@@ -14,7 +14,7 @@ from aws_lambda_powertools import Logger
 
 from tracker.deployment import clipped, parse_time
 from tracker.errors import Invalid, Problem
-from tracker.lifecycle import Stale
+from tracker.lifecycle import Stale, TooEarly
 
 TRIED_SECONDS = 3600
 REASON_MAX = 1024
@@ -72,6 +72,8 @@ def serve(
             if _may_yet_be_handled(problem, message, now()):
                 again.append(message["messageId"])
                 logger.warning("an event can't be handled yet", extra={"reason": problem.message})
+            elif isinstance(problem, TooEarly):
+                logger.warning("an event is dropped, since what it is about is over", extra={"reason": problem.message})
             else:
                 bury(message["body"], problem.message, queue=dead_letters)
         except Exception:
@@ -83,13 +85,15 @@ def serve(
 
 def bury(body: str, reason: str, *, queue: str) -> None:
     """Put a message on a dead-letter queue, whole, with the reason as its attribute."""
-    attributes = {"reason": {"DataType": "String", "StringValue": clipped(reason, REASON_MAX)}}
+    # SQS refuses control characters, which a reason may quote.
+    printable = "".join(c if c.isprintable() else " " for c in reason)
+    attributes = {"reason": {"DataType": "String", "StringValue": clipped(printable, REASON_MAX)}}
     boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=body, MessageAttributes=attributes)
     logger.error("set aside", extra={"reason": reason})
 
 
 def _may_yet_be_handled(problem: Problem, message: dict[str, Any], now: datetime) -> bool:
-    """Malformed never; unknown keys and conflicts for an hour, since events come out of order."""
+    """Malformed never; what is unknown, over or taken for an hour, since events come out of order."""
     if isinstance(problem, Invalid):
         return False
     sent_at = datetime.fromtimestamp(int(message["attributes"]["SentTimestamp"]) / 1000, UTC)

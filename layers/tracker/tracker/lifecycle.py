@@ -135,9 +135,7 @@ class Lifecycle:
                 facts.append(("amended", {"fields": changed}))
             if to:
                 facts.append(("moved", {"from": old.blueprint_id, "to": to}))
-            new = self._with_facts(
-                amended, facts, cleanup=cleanup, due_at=due_at, blueprint_id=to or old.blueprint_id
-            )
+            new = self._with_facts(amended, facts, cleanup=cleanup, due_at=due_at, blueprint_id=to or old.blueprint_id)
             try:
                 if to:
                     self._records.move(old, new, over=self._target(to))
@@ -148,9 +146,7 @@ class Lifecycle:
             return new
         raise _contended(key)
 
-    def terminate(
-        self, key: str, *, reason: str, requested_by: str, asked_at: datetime | None = None
-    ) -> Deployment:
+    def terminate(self, key: str, *, reason: str, requested_by: str, asked_at: datetime | None = None) -> Deployment:
         """Begin the cleanup. Of one on its way or gone: what is there.
 
         `asked_at` is when an event says that it was asked for, to the second: Stale before the registration,
@@ -511,9 +507,7 @@ class Lifecycle:
             old, facts, status="Active", cleanup=cleanup, due_at=epoch(next_attempt) if next_attempt else None
         )
 
-    def _with_facts(
-        self, old: Deployment, facts: list[Fact], **changes: Any
-    ) -> Deployment:
+    def _with_facts(self, old: Deployment, facts: list[Fact], **changes: Any) -> Deployment:
         """The next version, and the facts that it commits."""
         status = changes.get("status", old.status)
         cleanup: Cleanup = changes.get("cleanup", old.cleanup)

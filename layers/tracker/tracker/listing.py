@@ -1,11 +1,12 @@
 """Lists of deployments: the filters that a caller may name, and pages with a cursor."""
 
 import base64
+import re
 from typing import Any
 
 import msgspec
 
-from tracker.deployment import DEPLOYMENT_TYPES, STATUSES
+from tracker.deployment import DEPLOYMENT_TYPES, KEY_MAX, STATUSES
 from tracker.errors import Invalid
 from tracker.records import Listed, Records
 
@@ -58,7 +59,7 @@ def parse_query(query: dict[str, str]) -> Query:
     return Query(
         statuses=statuses,
         deployment_type=None if found is None else _one_of("deployment_type", found, DEPLOYMENT_TYPES),
-        id=query.get("id"),
+        id=_id(query["id"]) if "id" in query else None,
         quarantined=_flag(query, "quarantined"),
         without_ttl=_flag(query, "without_ttl"),
         limit=_limit(query.get("limit", str(LIMIT))),
@@ -69,13 +70,14 @@ def parse_query(query: dict[str, str]) -> Query:
 def listed(records: Records, query: Query) -> dict[str, Any]:
     """`{"deployments": [...], "cursor": text or null}`. A filter may make a page short; the cursor alone says the end."""
     if query.id is not None:
-        page = records.by_id(query.id, limit=query.limit, start=query.cursor.start)
+        page = records.by_id(query.id, limit=query.limit, start=_start(query.cursor, "id", query.id))
         following = Cursor(0, page.next_key) if page.next_key else None
     else:
         position = query.cursor.position
         if position >= len(query.statuses):
             raise _bad_cursor()
-        page = records.by_status(query.statuses[position], limit=query.limit, start=query.cursor.start)
+        status = query.statuses[position]
+        page = records.by_status(status, limit=query.limit, start=_start(query.cursor, "status", status))
         if page.next_key:
             following = Cursor(position, page.next_key)
         else:
@@ -93,6 +95,12 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def _id(value: str) -> str:
+    if not 1 <= len(value.encode(errors="replace")) <= KEY_MAX:
+        raise Invalid("id", value, f"an id of 1 to {KEY_MAX} bytes")
+    return value
+
+
 def _flag(query: dict[str, str], name: str) -> bool | None:
     if name not in query:
         return None
@@ -100,7 +108,7 @@ def _flag(query: dict[str, str], name: str) -> bool | None:
 
 
 def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LIMIT_MAX:
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= LIMIT_MAX:
         raise Invalid("limit", text, f"a number from 1 to {LIMIT_MAX}")
     return int(text)
 
@@ -117,6 +125,19 @@ def _cursor(text: str) -> Cursor:
     if cursor.position < 0:
         raise _bad_cursor()
     return cursor
+
+
+def _start(cursor: Cursor, index_key: str, value: str) -> dict[str, dict[str, str]] | None:
+    """Where the index goes on; Invalid if that is no place in this list."""
+    start = cursor.start
+    if start is None:
+        return None
+    is_place = start.keys() == {"blueprint_id", "item", index_key} and all(
+        part.keys() == {"S"} and 1 <= len(part["S"].encode()) <= KEY_MAX for part in start.values()
+    )
+    if not is_place or start[index_key]["S"] != value:
+        raise _bad_cursor()
+    return start
 
 
 def _bad_cursor() -> Invalid:

@@ -408,7 +408,6 @@ class Records:
             else:
                 return
 
-
     def _told(self, error: PutError | UpdateError | TransactWriteError) -> Deployment | None:
         """The record that a transaction failed on, if it was asked for and counts as there."""
         reasons = error.cancellation_reasons if isinstance(error, TransactWriteError) else []

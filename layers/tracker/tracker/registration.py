@@ -16,6 +16,7 @@ import msgspec
 from tracker.catalogue import Entry, Form, entry, lacking, place_is_local
 from tracker.deployment import (
     EVENT_TYPES,
+    KEY_MAX,
     LIVE,
     RESOURCES_MAX,
     Deployment,
@@ -32,7 +33,6 @@ from tracker.settings import YEARS_10, Settings
 Provider = str | dict[str, str | list[str]] | None
 
 BODY_MAX = 102_400
-KEY_MAX = 1024
 METADATA_KEY_MAX = 256
 NAME_MAX = 255
 URL_MAX = 2048
