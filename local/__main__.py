@@ -8,7 +8,7 @@ import msgspec
 
 from local.build import STATE
 from local.processes import LocalError
-from local.stack import Running, Stack
+from local.stack import Running, Stack, end_on_sigterm
 
 FOLDER = STATE / "stack"
 OUTPUTS = STATE / "outputs.json"
@@ -60,6 +60,7 @@ def _end(found: Running) -> None:
     for process in reversed(found.processes):
         process.stop()
         print(f"{process.name} ended")
+    shutil.rmtree(found.scratch, ignore_errors=True)
     OUTPUTS.unlink()
 
 
@@ -73,6 +74,7 @@ def main() -> None:
     downward.add_argument("--discard", action="store_true", help="also throw away what is in it")
     commands.add_parser("status", help="say what runs")
     arguments = parser.parse_args()
+    end_on_sigterm()
     try:
         if arguments.command == "up":
             up(arguments.port)
@@ -82,6 +84,8 @@ def main() -> None:
             status()
     except LocalError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing is left running")
 
 
 if __name__ == "__main__":

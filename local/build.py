@@ -60,6 +60,7 @@ def build() -> bool:
         wanted = fingerprint()
         if _FINGERPRINT.exists() and _FINGERPRINT.read_text() == wanted:
             return False
+        _FINGERPRINT.unlink(missing_ok=True)
         sam("build", "--build-dir", BUILD, "--cache-dir", STATE / "build-cache", log=STATE / "build.log")
         _FINGERPRINT.write_text(wanted)
         return True

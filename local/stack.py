@@ -6,9 +6,11 @@ is gone afterwards, also after Ctrl-C.
 
 import json
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -28,6 +30,7 @@ from local.processes import LocalError, Process, answers, free_port, launch, tai
 
 NAME = "deployment-tracker"
 STAGE = "v1"
+SCRATCH_NEEDED = 4 * 1024**3
 MINISTACK = STATE / "ministack" / "bin" / "ministack"
 
 
@@ -35,6 +38,7 @@ class Running(msgspec.Struct, frozen=True):
     """What is known of a started stack; `.local/outputs.json` holds it for other programs."""
 
     folder: str
+    scratch: str
     endpoint: str
     ec2_endpoint: str
     ec2_faults: str
@@ -70,9 +74,11 @@ class Stack:
         self._keeps_state = keeps_state
         self._enforces_roles = enforces_roles
         self._processes: list[Process] = []
+        self._scratch = ""
         self._running: Running | None = None
 
     def __enter__(self) -> Self:
+        end_on_sigterm()
         self.start()
         return self
 
@@ -122,10 +128,12 @@ class Stack:
     def _end(self) -> None:
         while self._processes:
             self._processes.pop().stop()
+        shutil.rmtree(self._scratch, ignore_errors=True)
         self._running = None
 
     def _start(self) -> Running:
-        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._scratch = tempfile.mkdtemp(prefix="deployment-tracker-", dir=_scratch_space() or self.folder)
         with _step("building the packages") as step:
             step.note = "done" if build() else "unchanged"
         port, ec2_port = self._port or free_port(), free_port()
@@ -142,6 +150,7 @@ class Stack:
         )
         self._running = Running(
             folder=str(self.folder),
+            scratch=self._scratch,
             endpoint=endpoint,
             ec2_endpoint=ec2_endpoint,
             ec2_faults=f"{ec2_endpoint}/_local/faults",
@@ -165,7 +174,7 @@ class Stack:
             STATE_DIR=str(self.folder / "state"),
             S3_PERSIST="1" if self._keeps_state else "0",
             S3_DATA_DIR=str(self.folder / "s3"),
-            TMPDIR=str(self.folder / "tmp"),
+            TMPDIR=self._scratch,
             SFN_WAIT_SCALE=str(self._wait_scale),
             # Each is a process: more of them than this only wait for each other on a small machine.
             LAMBDA_ACCOUNT_CONCURRENCY="24",
@@ -206,6 +215,19 @@ class Stack:
             )
         (stack,) = _client("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM (a job's time limit) end us as Ctrl-C does, so that what was started is ended too."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _scratch_space() -> str | None:
+    """Memory, where there is plenty: each function's process unpacks thousands of files before it starts."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free >= SCRATCH_NEEDED
+    return str(memory) if roomy else None
 
 
 def this_machine() -> dict[str, str]:
