@@ -117,7 +117,7 @@ class World:
         self._streams = boto3.client("dynamodbstreams")
         self._states = boto3.client("stepfunctions")
         self.ec2 = boto3.client("ec2")
-        self._image = self.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+        self._image = self.ec2.register_image(Name="any")["ImageId"]
         self.sqs = boto3.client("sqs")
         sns = boto3.client("sns")
         self.machine = json.loads((ROOT / "statemachine/cleanup.asl.json").read_text())
@@ -164,6 +164,15 @@ class World:
     def now(self) -> datetime:
         """The one clock."""
         return datetime.now(UTC)
+
+    def rent_instance(self) -> str:
+        """Rent an instance alone."""
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": MARK, "Value": "yes"}]}]
+        found = self.ec2.run_instances(
+            ImageId=self._image, MinCount=1, MaxCount=1, InstanceType="t3.micro", TagSpecifications=tags
+        )
+        instance: str = found["Instances"][0]["InstanceId"]
+        return instance
 
     def rent(self, *, marked: bool = True) -> dict[str, str]:
         """Rent an instance with an address and a volume, as `resource_ids`."""
@@ -437,11 +446,11 @@ def load(function: str) -> ModuleType:
 
 
 def _is_record_version(record: dict[str, Any]) -> bool:
-    return record["dynamodb"]["Keys"]["item"]["S"] == "record" and record["eventName"] in ("INSERT", "MODIFY")
+    return bool(record["dynamodb"]["Keys"]["item"]["S"] == "record" and record["eventName"] in ("INSERT", "MODIFY"))
 
 
 def _is_lease_removal(record: dict[str, Any]) -> bool:
-    return record["dynamodb"]["Keys"]["item"]["S"] == "lease" and record["eventName"] == "REMOVE"
+    return bool(record["dynamodb"]["Keys"]["item"]["S"] == "lease" and record["eventName"] == "REMOVE")
 
 
 def _holds(rule: dict[str, Any], data: dict[str, Any]) -> bool:
@@ -452,9 +461,9 @@ def _holds(rule: dict[str, Any], data: dict[str, Any]) -> bool:
         return any(_holds(part, data) for part in rule["Or"])
     value = data.get(rule["Variable"].removeprefix("$."))
     if "IsPresent" in rule:
-        return (value is not None) == rule["IsPresent"]
+        return bool((value is not None) == rule["IsPresent"])
     if "IsNumeric" in rule:
-        return isinstance(value, int | float) == rule["IsNumeric"]
+        return bool(isinstance(value, int | float) == rule["IsNumeric"])
     if "StringEquals" in rule:
         return bool(value == rule["StringEquals"])
     if "NumericGreaterThanEquals" in rule:
