@@ -10,12 +10,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import boto3
 import botocore.awsrequest
 import botocore.httpsession
+import botocore.loaders
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
@@ -296,6 +298,15 @@ class _SharedStore:
 
 
 SHARED = pytest.StashKey[_SharedStore]()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _models_read_once() -> Iterator[None]:
+    """Reading AWS's models anew for each session of botocore is most of what many tests would take."""
+    with pytest.MonkeyPatch.context() as patch:
+        read = cache(botocore.loaders.JSONFileLoader().load_file)
+        patch.setattr(botocore.loaders.JSONFileLoader, "load_file", lambda _loader, path: read(path))
+        yield
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Called by the fixtures that give tests a table; what the template says of keys, indexes, stream and TTL is what is tested.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _plain)
 
 
+@cache
 def template() -> dict[str, Any]:
     """template.yaml, its intrinsic functions as their arguments."""
     found: dict[str, Any] = yaml.load(TEMPLATE.read_text(), _Loader)

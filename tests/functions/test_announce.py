@@ -1,0 +1,89 @@
+"""Publishing what was committed, through the function's own handler."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.functions.conftest import Stack, an_event
+from tracker.deployment import Deployment
+
+
+def versions(*images: dict[str, Any]) -> dict[str, Any]:
+    """The stream's batch, of these versions of a record."""
+    record = an_event("announce-registered")["Records"][0]
+    return {
+        "Records": [
+            record | {"dynamodb": record["dynamodb"] | {"NewImage": image, "SequenceNumber": f"n{n}"}}
+            for n, image in enumerate(images)
+        ]
+    }
+
+
+def test_the_news_is_published_with_its_id_and_what_to_filter_by(stack: Stack) -> None:
+    event = an_event("announce-registered")
+    assert stack.call("announce", event) == {"batchItemFailures": []}
+    (message,) = stack.messages(stack.subscriber)
+    body = json.loads(message["Body"])
+    generation = event["Records"][0]["dynamodb"]["NewImage"]["generation"]["S"]
+    assert (body["id"], body["type"]) == (f"{generation}-1", "deployment.registered")
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes == {
+        "event": "registered",
+        "status": "Active",
+        "deployment_type": "AwsEc2",
+        "blueprint_id": "svc-7",
+    }
+
+
+def test_published_again_it_has_the_same_id(stack: Stack) -> None:
+    for _ in range(2):
+        stack.call("announce", an_event("announce-registered"))
+    first, second = (json.loads(message["Body"]) for message in stack.messages(stack.subscriber))
+    assert first == second
+
+
+def test_the_order_of_the_stream_is_kept(stack: Stack, registered: Deployment) -> None:
+    images = [stack.image()]
+    for n in range(3):
+        stack.call("amend", an_event("amend-patch") | {"body": json.dumps({"metadata": {"n": str(n)}})})
+        images.append(stack.image())
+    stack.call("announce", versions(*images))
+    sequences = [json.loads(message["Body"])["data"]["sequence"] for message in stack.messages(stack.subscriber)]
+    assert sequences == [1, 2, 3, 4]
+
+
+def test_what_has_no_news_is_not_announced(stack: Stack, registered: Deployment) -> None:
+    image = stack.image()
+    del image["news"]
+    assert stack.call("announce", versions(image)) == {"batchItemFailures": []}
+    assert stack.messages(stack.subscriber) == []
+
+
+@pytest.mark.parametrize("broken", [{}, {"news": {"S": "["}}, None], ids=["empty", "torn", "no image"])
+def test_a_malformed_version_is_set_aside_with_its_content_and_the_others_go_on(
+    stack: Stack, registered: Deployment, broken: dict[str, Any] | None
+) -> None:
+    good = stack.image()
+    batch = versions(good, good | broken if broken else {}, good)
+    if broken is None:
+        del batch["Records"][1]["dynamodb"]["NewImage"]
+    assert stack.call("announce", batch) == {"batchItemFailures": []}
+    assert len(stack.messages(stack.subscriber)) == 2
+    (letter,) = stack.messages(stack.set_aside)
+    assert json.loads(letter["Body"]) == batch["Records"][1]
+    assert "not a record" in letter["MessageAttributes"]["reason"]["StringValue"]
+
+
+def test_what_cannot_be_published_stops_there_and_is_brought_again(
+    stack: Stack, registered: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = stack.image()
+    topics = boto3.client("sns").list_topics()["Topics"]
+    stack.call("announce", versions(good))
+    assert len(stack.messages(stack.subscriber)) == 1
+    boto3.client("sns").delete_topic(TopicArn=topics[0]["TopicArn"])
+    quiet = {name: value for name, value in good.items() if name != "news"}
+    assert stack.call("announce", versions(quiet, good, good)) == {"batchItemFailures": [{"itemIdentifier": "n1"}]}
+    assert stack.messages(stack.set_aside) == []

@@ -1,0 +1,88 @@
+"""Beginning cleanups, through the function's own handler."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.functions.conftest import Stack, an_event, answered
+from tracker.deployment import Deployment, Resource
+
+GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="p")
+
+
+def ended(**changes: Any) -> dict[str, Any]:
+    """The queue's batch, with another event in it."""
+    event: dict[str, Any] = an_event("terminate-service-terminated")
+    message = event["Records"][0]
+    message["body"] = json.dumps(json.loads(message["body"]) | changes)
+    return event
+
+
+def test_a_delete_is_202_and_starts_the_workflow_under_its_rounds_name(stack: Stack, registered: Deployment) -> None:
+    status, body = answered(stack.call("terminate", an_event("terminate-delete")))
+    assert (status, body["status"]) == (202, "Terminating")
+    assert body["cleanup"]["requested_by"] == "arn:aws:sts::123456789012:assumed-role/blueprint-manager/manager"
+    assert stack.executions() == [f"{registered.generation}-1"]
+
+
+def test_a_second_delete_is_the_same_answer_and_one_execution(stack: Stack, registered: Deployment) -> None:
+    first = stack.call("terminate", an_event("terminate-delete"))
+    assert stack.call("terminate", an_event("terminate-delete")) == first
+    assert len(stack.executions()) == 1
+
+
+def test_a_delete_of_what_is_over_is_200_with_its_receipt(stack: Stack, registered: Deployment) -> None:
+    stack.call("terminate", an_event("terminate-delete"))
+    stack.lifecycle.released(stack.record(), [GONE])
+    status, body = answered(stack.call("terminate", an_event("terminate-delete")))
+    assert (status, body["status"]) == (200, "Terminated")
+    assert body["resources"][0]["state"] == "gone"
+
+
+def test_a_delete_of_an_unknown_one_is_404(stack: Stack) -> None:
+    status, _ = answered(stack.call("terminate", an_event("terminate-delete")))
+    assert status == 404
+
+
+def test_a_service_that_ended_begins_a_cleanup(stack: Stack) -> None:
+    stack.call("register", an_event("register-service-initiated"))
+    assert stack.call("terminate", an_event("terminate-service-terminated")) == {"batchItemFailures": []}
+    record = stack.record("svc-8")
+    assert (record.status, record.cleanup.reason) == ("Terminating", "the service ended")
+    assert record.cleanup.requested_by == "event blueprint.manager"
+
+
+def test_an_event_from_before_the_registration_is_dropped(stack: Stack) -> None:
+    stack.call("register", an_event("register-service-initiated"))
+    assert stack.call("terminate", ended(time="2026-03-01T11:59:59Z")) == {"batchItemFailures": []}
+    assert stack.record("svc-8").status == "Active"
+    assert stack.messages(stack.dead_letters) == []
+
+
+def test_an_event_for_an_unknown_key_is_a_dead_letter_after_an_hour(stack: Stack) -> None:
+    event = an_event("terminate-service-terminated")
+    assert stack.call("terminate", event) == {"batchItemFailures": []}
+    (letter,) = stack.messages(stack.dead_letters)
+    assert "nothing is registered" in letter["MessageAttributes"]["reason"]["StringValue"]
+    event["Records"][0]["attributes"]["SentTimestamp"] = "4102444800000"
+    message_id = event["Records"][0]["messageId"]
+    assert stack.call("terminate", event) == {"batchItemFailures": [{"itemIdentifier": message_id}]}
+    assert stack.messages(stack.dead_letters) == []
+
+
+@pytest.mark.parametrize(
+    "detail", [{}, {"blueprint_id": 7}, {"blueprint_id": ""}, {"blueprint_id": "svc-8", "reason": 7}]
+)
+def test_a_malformed_detail_is_a_dead_letter_at_once(stack: Stack, detail: dict[str, Any]) -> None:
+    event = ended(detail=detail)
+    event["Records"][0]["attributes"]["SentTimestamp"] = "4102444800000"
+    assert stack.call("terminate", event) == {"batchItemFailures": []}
+    (letter,) = stack.messages(stack.dead_letters)
+    assert "detail." in letter["MessageAttributes"]["reason"]["StringValue"]
+
+
+def test_an_event_without_a_reason_has_one(stack: Stack) -> None:
+    stack.call("register", an_event("register-service-initiated"))
+    stack.call("terminate", ended(detail={"blueprint_id": "svc-8"}))
+    assert stack.record("svc-8").cleanup.reason == "service terminated"
