@@ -14,7 +14,7 @@ FOLDER = STATE / "stack"
 OUTPUTS = STATE / "outputs.json"
 
 
-def up(port: int) -> None:
+def up(host: str, port: int) -> None:
     """Start it, or say that it runs."""
     found = _recorded()
     if found and all(process.is_running() for process in found.processes):
@@ -22,7 +22,7 @@ def up(port: int) -> None:
         return
     if found:
         _end(found)
-    running = Stack(FOLDER, port=port, keeps_state=True).start()
+    running = Stack(FOLDER, host=host, port=port, keeps_state=True).start()
     OUTPUTS.write_bytes(msgspec.json.format(msgspec.json.encode(running)))
     print(f"API      {running.api}\nAWS      {running.endpoint}\nEC2      {running.ec2_endpoint}\noutputs  {OUTPUTS}")
 
@@ -69,7 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     upward = commands.add_parser("up", help="build, start and deploy")
-    upward.add_argument("--port", type=int, default=4566, help="of MiniStack (default %(default)s)")
+    upward.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    upward.add_argument("--port", type=int, default=4566, help="of MiniStack, EC2's is the next (default %(default)s)")
     downward = commands.add_parser("down", help="end it; what is in it stays")
     downward.add_argument("--discard", action="store_true", help="also throw away what is in it")
     commands.add_parser("status", help="say what runs")
@@ -77,7 +78,7 @@ def main() -> None:
     end_on_sigterm()
     try:
         if arguments.command == "up":
-            up(arguments.port)
+            up(arguments.host, arguments.port)
         elif arguments.command == "down":
             down(discard=arguments.discard)
         else:

@@ -86,10 +86,10 @@ def answers(url: str) -> bool:
         return False
 
 
-def free_port() -> int:
-    """A port of loopback that nothing listens on."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of that address that nothing listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 

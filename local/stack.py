@@ -51,6 +51,7 @@ class Running(msgspec.Struct, frozen=True):
 class Stack:
     """One stack with ports and a folder of its own.
 
+    It listens on `host`, given a `port` on that one (EC2 on the next), else on any that are free.
     `parameters` are the template's. `wait_scale` shortens the workflow's waits (0.1: a tenth). With `keeps_state`,
     what is in it comes back at the next start in the same folder. `enforces_roles` holds each function to its own role.
     """
@@ -59,6 +60,7 @@ class Stack:
         self,
         folder: Path | None = None,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         parameters: dict[str, str] | None = None,
         wait_scale: float = 1,
@@ -68,6 +70,7 @@ class Stack:
         self._is_temporary = folder is None
         (STATE / "stacks").mkdir(parents=True, exist_ok=True)
         self.folder = folder or Path(tempfile.mkdtemp(prefix="stack-", dir=STATE / "stacks"))
+        self._host = host
         self._port = port
         self._parameters = parameters or {}
         self._wait_scale = wait_scale
@@ -136,8 +139,8 @@ class Stack:
         self._scratch = tempfile.mkdtemp(prefix="deployment-tracker-", dir=_scratch_space() or self.folder)
         with _step("building the packages") as step:
             step.note = "done" if build() else "unchanged"
-        port, ec2_port = self._port or free_port(), free_port()
-        endpoint, ec2_endpoint = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ec2_port}"
+        port, ec2_port = (self._port, self._port + 1) if self._port else (free_port(self._host), free_port(self._host))
+        endpoint, ec2_endpoint = f"http://{self._host}:{port}", f"http://{self._host}:{ec2_port}"
         with _step(f"starting MiniStack and the EC2 stand-in ({endpoint}, {ec2_endpoint})"):
             self._launch_ministack(port, endpoint)
             self._launch_ec2(ec2_port, ec2_endpoint)
@@ -167,7 +170,7 @@ class Stack:
         # No AWS_ENDPOINT_URL here: the functions inherit all of it.
         env = environment(
             GATEWAY_PORT=str(port),
-            BIND_HOST="127.0.0.1",
+            BIND_HOST=self._host,
             MINISTACK_REGION=REGION,
             AUTH="true" if self._enforces_roles else "false",
             PERSIST_STATE="1" if self._keeps_state else "0",
@@ -185,7 +188,7 @@ class Stack:
         self._launch("ministack", [MINISTACK], env, ready=f"{endpoint}/_ministack/health")
 
     def _launch_ec2(self, port: int, endpoint: str) -> None:
-        command = [sys.executable, "-m", "local.ec2", "--port", str(port)]
+        command = [sys.executable, "-m", "local.ec2", "--host", self._host, "--port", str(port)]
         self._launch("ec2", command, environment(PYTHONPATH=str(ROOT)), ready=f"{endpoint}/_local/faults")
 
     def _launch(self, name: str, command: Sequence[str | Path], env: dict[str, str], ready: str = "") -> None:
