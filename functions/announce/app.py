@@ -50,4 +50,5 @@ def announced(record: dict[str, Any]) -> None:
         sns().publish(
             TopicArn=settings().topic_arn, Message=announcement.body, MessageAttributes=announcement.attributes
         )
-        metrics.add_metric("Announced", MetricUnit.Count, 1)
+        # Counted here, since every fact comes by, whoever committed it: Registered, CleanupFailed, Quarantined ...
+        metrics.add_metric(announcement.metric, MetricUnit.Count, 1)

@@ -5,11 +5,9 @@ from typing import Any
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tracker import api, events
-from tracker.deployment import Deployment
 from tracker.lifecycle import Lifecycle, assembled
 from tracker.records import utc_now
 from tracker.registration import parse_registration
@@ -41,28 +39,19 @@ def posted(call: api.Call) -> api.Answer:
     wanted = parse_registration(
         call.body, settings(), now=utc_now(), registered_by=call.caller, generation=str(uuid4())
     )
-    deployment, is_new = registered(wanted)
+    deployment, is_new = lifecycle().register(wanted)
     return (201 if is_new else 200), api.shown(deployment)
 
 
 def initiated(event: events.ServiceEvent) -> None:
     """Register what a service says was deployed for it."""
-    registered(
-        parse_registration(
-            event.detail,
-            settings(),
-            now=utc_now(),
-            registered_by=f"event {event.source}",
-            generation=str(uuid4()),
-            made_at=event.origin,
-            registered_at=event.at,
-        )
+    wanted = parse_registration(
+        event.detail,
+        settings(),
+        now=utc_now(),
+        registered_by=f"event {event.source}",
+        generation=str(uuid4()),
+        made_at=event.origin,
+        registered_at=event.at,
     )
-
-
-def registered(wanted: Deployment) -> tuple[Deployment, bool]:
-    """Register and count."""
-    deployment, is_new = lifecycle().register(wanted)
-    if is_new:
-        metrics.add_metric("Registered", MetricUnit.Count, 1)
-    return deployment, is_new
+    lifecycle().register(wanted)

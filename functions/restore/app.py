@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tracker.lifecycle import Lifecycle, assembled
@@ -45,7 +44,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     deployment = lifecycle().restored(failed.blueprint_id, failed.generation, failed.round, failed.cause)
     if deployment is None:
         return {"restored": False}
-    metrics.add_metric("Failures", MetricUnit.Count, 1)
-    if deployment.cleanup.quarantined:
-        metrics.add_metric("Quarantined", MetricUnit.Count, 1)
     return {"restored": True, "quarantined": deployment.cleanup.quarantined}

@@ -41,6 +41,11 @@ class Announcement(msgspec.Struct, frozen=True):
         return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
 
     @property
+    def metric(self) -> str:
+        """The name that it is counted under: `CleanupFailed` for "cleanup_failed"."""
+        return "".join(word.capitalize() for word in str(self.data["event"]).split("_"))
+
+    @property
     def body(self) -> str:
         """The message: JSON of at most 16 KB."""
         return msgspec.json.encode(self).decode()
