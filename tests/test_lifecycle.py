@@ -215,6 +215,37 @@ def test_a_terminated_record_past_its_ttl_counts_as_absent(
     assert store.past("svc-1", terminated.generation) is None
 
 
+def test_a_duplicate_of_what_has_moved_away_is_not_registered_anew(
+    store: Records, lifecycle: Lifecycle, live: Deployment
+) -> None:
+    moved = lifecycle.amend("svc-1", moving("svc-2"))
+    assert lifecycle.register(a_deployment(generation="another")) == (moved, False)
+    assert store.get("svc-1") is None
+    assert stored(store, "svc-2") == moved
+
+
+def test_a_duplicate_of_what_moved_away_and_is_over_begins_nothing_if_it_says_when_it_was_made(
+    store: Records, lifecycle: Lifecycle
+) -> None:
+    lifecycle.register(a_deployment(made_at="then"))
+    lifecycle.amend("svc-1", moving("svc-2"))
+    ended = lifecycle.released(lifecycle.terminate("svc-2", reason="r", requested_by="b"), [GONE])
+    assert lifecycle.register(a_deployment(made_at="then", generation="another")) == (ended, False)
+    new, is_new = lifecycle.register(a_deployment(made_at="later", generation="another"))
+    assert is_new
+    assert store.find("svc-1") == new
+    assert stored(store, "svc-2") == ended
+
+
+def test_a_key_whose_marker_leads_nowhere_any_more_can_be_registered(
+    store: Records, lifecycle: Lifecycle, live: Deployment, clock: Clock
+) -> None:
+    lifecycle.amend("svc-1", moving("svc-2"))
+    lifecycle.forget("svc-2", reason="r", requested_by="b")
+    clock.forward(days=30)
+    assert lifecycle.register(a_deployment(generation="next"))[1]
+
+
 # What the SDK doesn't tell: the write was applied and its answer lost
 
 

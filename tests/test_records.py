@@ -235,11 +235,14 @@ def test_a_marker_leads_only_to_the_generation_that_moved(store: Records, clock:
     assert (found.generation, found.status) == ("one", "Terminated")
 
 
-def test_a_registration_removes_the_marker_at_its_key(store: Records, engine: Engine) -> None:
+def test_a_registration_that_knows_of_the_marker_at_its_key_removes_it(store: Records, engine: Engine) -> None:
     old = a_deployment("old")
     store.create(old)
     store.move(old, msgspec.structs.replace(old, blueprint_id="new", version=1))
-    store.create(a_deployment("old", generation="two"))
+    with pytest.raises(LostError):
+        store.create(a_deployment("old", generation="two"))
+    assert set(engine.items("old")) == {"moved"}
+    store.create(a_deployment("old", generation="two"), over_marker=True)
     assert set(engine.items("old")) == {"record", "lease"}
 
 

@@ -89,22 +89,23 @@ class Lifecycle:
         Conflict, with what is there, if the key is taken.
         """
         new = self._with_facts(wanted, [("registered", {})], due_at=expiry(wanted))
-        current: Deployment | None = None
+        over: Deployment | None = None
+        has_moved = False
         for _ in range(TRIES):
             try:
-                self._records.create(new, over=current)
+                self._records.create(new, over=over, over_marker=has_moved)
             except LostError as lost:
-                current = lost.current or self._records.get(wanted.blueprint_id)
-                if current is None:
-                    continue
-                if current.generation == new.generation:
+                there = lost.current or self._records.find(wanted.blueprint_id)
+                if there is not None and there.generation == new.generation:
                     # The write was applied and its answer lost: nobody else has this generation.
-                    return current, True
-                if _is_same_request(current, wanted):
-                    return current, False
-                if current.status != "Terminated":
-                    message = f"a deployment is registered under {wanted.blueprint_id!r} and is {current.status}"
-                    raise Conflict(message, deployment=current) from None
+                    return there, True
+                if there is not None and _is_same_request(there, wanted):
+                    return there, False
+                has_moved = there is None or there.blueprint_id != wanted.blueprint_id
+                over = None if has_moved else there
+                if over is not None and over.status != "Terminated":
+                    message = f"a deployment is registered under {wanted.blueprint_id!r} and is {over.status}"
+                    raise Conflict(message, deployment=over) from None
             else:
                 return new, True
         raise _contended(wanted.blueprint_id)

@@ -271,14 +271,18 @@ class Records:
 
     # Writing
 
-    def create(self, new: Deployment, *, over: Deployment | None = None) -> None:
-        """Register under a key that holds nothing, or `over` a Terminated record, which goes to the past."""
+    def create(self, new: Deployment, *, over: Deployment | None = None, over_marker: bool = False) -> None:
+        """Register under a key that holds nothing, or `over` a Terminated record, which goes to the past.
+
+        A marker of what moved away counts as something, unless it is to be replaced.
+        """
         with_condition = _unchanged(over) if over else self._absent()
 
         def write() -> None:
             with TransactWrite(connection=self._connection) as transaction:
                 transaction.save(self._as_record(new), condition=with_condition, return_values=ALL_OLD)
-                transaction.delete(self._item(new.blueprint_id, MOVED))
+                marker = self._item(new.blueprint_id, MOVED)
+                transaction.delete(marker, condition=None if over_marker else self._absent())
                 if expiry(new) is not None:
                     transaction.save(self._as_lease(new))
                 if over:
