@@ -25,6 +25,8 @@ SERVICE_ERRORS = {
     "Lambda.SdkClientException",
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.TooManyRequestsException",
+    # Any other end of a function than an exception of its own; once AWS, and the local stack still, call a throttle so.
+    "Lambda.Unknown",
 }
 
 
