@@ -35,17 +35,20 @@ def template() -> dict[str, Any]:
     return found
 
 
-def create_table(name: str, **client: Any) -> None:
-    """Make it, with its indexes, its stream and its TTL; `client` is what boto3's client takes."""
+def create_table(name: str, *, indexed: bool = True, **client: Any) -> None:
+    """Make it, with its indexes (if `indexed`), its stream and its TTL; `client` is what boto3's client takes."""
     properties = template()["Resources"]["Table"]["Properties"]
+    keys = {key["AttributeName"] for key in properties["KeySchema"]}
+    defined = [each for each in properties["AttributeDefinitions"] if indexed or each["AttributeName"] in keys]
+    indexes = {"GlobalSecondaryIndexes": properties["GlobalSecondaryIndexes"]} if indexed else {}
     dynamodb = boto3.client("dynamodb", **client)
     dynamodb.create_table(
         TableName=name,
         BillingMode=properties["BillingMode"],
-        AttributeDefinitions=properties["AttributeDefinitions"],
+        AttributeDefinitions=defined,
         KeySchema=properties["KeySchema"],
-        GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
         StreamSpecification={"StreamEnabled": True} | properties["StreamSpecification"],
+        **indexes,
     )
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
