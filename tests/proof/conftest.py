@@ -1,6 +1,5 @@
 """The world that proofs run in."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +8,6 @@ from moto import mock_aws
 
 from tests.proof.world import START, World
 from tests.table import create_table
-
-# Thousands of images, read anew for each region and world, are most of a world's time.
-os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 
 
 @pytest.fixture

@@ -111,6 +111,8 @@ class World:
         self.sweeps = True
         self.streams = True
         self._real_call = botocore.client.BaseClient._make_api_call
+        # Thousands of images, read anew for each region and world, would be most of a world's time.
+        monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", self.deaths.wrap(self._real_call))
         table("tracker")
         self.dynamodb = boto3.client("dynamodb")
