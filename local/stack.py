@@ -202,6 +202,7 @@ class Stack:
             "EndpointUrl": endpoint,
             "Ec2EndpointUrl": ec2_endpoint,
             "LocalPlace": json.dumps(this_machine()),
+            "ReleaseConcurrency": "4",
             **self._parameters,
         }
         # JSON is YAML, and what the SAM CLI knows the file as.
@@ -217,7 +218,13 @@ class Stack:
                 endpoint=endpoint,
             )
         (stack,) = _client("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        # MiniStack leaves out what a template reserves. 0 reserves nothing.
+        if reserved := int(parameters["ReleaseConcurrency"]):
+            _client("lambda", endpoint).put_function_concurrency(
+                FunctionName=outputs["ReleaseFunctionName"], ReservedConcurrentExecutions=reserved
+            )
+        return outputs
 
 
 def end_on_sigterm() -> None:
