@@ -89,6 +89,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
         self._conflicts = 0
         self._lost: dict[str, int] = {}
         self._refused: set[str] = set()
@@ -119,6 +120,7 @@ class Wire:
         operation = (target.decode() if isinstance(target, bytes) else target).rsplit(".", 1)[1]
         with self._lock:
             self.calls.append(operation)
+            self.bodies.append(json.loads(request.body))
             if operation in WRITES and self._conflicts > 0:
                 self._conflicts -= 1
                 return _refusal(request, operation, "TransactionConflict")

@@ -392,6 +392,18 @@ def test_pages_of_a_list_lose_and_repeat_nothing(store: Records) -> None:
         assert sorted(found) == [f"svc-{n:02}" for n in range(13)]
 
 
+def test_every_record_is_read_as_it_is_now(store: Records, wire: Wire) -> None:
+    old = a_deployment("old")
+    store.create(old)
+    store.move(old, msgspec.structs.replace(old, blueprint_id="new", version=1))
+    wire.calls.clear()
+    wire.bodies.clear()
+    store.find("old")
+    store.past("old", "none")
+    assert wire.counted == {"GetItem": 4}
+    assert all(body["ConsistentRead"] is True for body in wire.bodies)
+
+
 def test_no_method_of_the_store_ever_scans(store: Records, wire: Wire) -> None:
     first = a_deployment(due_at=5)
     store.create(first)
