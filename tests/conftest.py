@@ -19,7 +19,18 @@ ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+# What needs something real beside Python: the tests of these fixtures, and the proofs, which are longer then.
+REAL_FIXTURES = {"docker_engine", "dynamodb_local", "make_sshd"}
+REAL_FOLDERS = ("tests/proof/", "tests/real/")
 LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-m real` are the tests that gain from real targets; `make test-real` runs them alone."""
+    for item in items:
+        wanted = set(getattr(item, "fixturenames", ()))
+        if wanted & REAL_FIXTURES or item.nodeid.startswith(REAL_FOLDERS):
+            item.add_marker("real")
 
 
 @pytest.fixture(autouse=True)
