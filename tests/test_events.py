@@ -154,6 +154,13 @@ def test_an_error_of_ours_brings_only_that_one_again(dead: DeadLetters) -> None:
     assert dead.all() == []
 
 
+def test_a_letter_that_cannot_be_sent_brings_only_that_one_again(dead: DeadLetters) -> None:
+    dead.url += "-that-is-not-there"
+    handled: list[events.ServiceEvent] = []
+    assert served(a_batch("{", an_event()), handled.append, dead) == ["m0"]
+    assert len(handled) == 1
+
+
 def test_a_refused_value_is_a_dead_letter_at_once(dead: DeadLetters) -> None:
     assert served(a_batch(an_event()), raising(Invalid("detail.reason", "int", "text")), dead) == []
     assert len(dead.all()) == 1

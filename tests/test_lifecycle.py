@@ -1082,6 +1082,34 @@ def test_only_the_last_hundred_facts_are_kept_and_the_count_goes_on(
     assert [event.sequence for event in found.events] == list(range(7, EVENTS_KEPT + 7))
 
 
+def test_the_largest_registration_with_all_its_resources_gone_at_once_can_be_stored(
+    store: Records, lifecycle: Lifecycle
+) -> None:
+    lifecycle.register(a_deployment(metadata={f"m{n}": "x" * 1000 for n in range(100)}))
+    terminating = lifecycle.terminate("svc-1", reason="r" * 512, requested_by="b" * 256)
+    long = (
+        "/subscriptions/0b3e1f5c-8d2a-4c7e-9f60-1a2b3c4d5e6f/resourceGroups/"
+        + "g" * 90
+        + "/providers/Microsoft.Compute"
+    )
+    resources = [
+        Resource(
+            kind="azure:disk",
+            id=f"{long}/disks/{n:080}",
+            place={"subscription": "0b3e1f5c-8d2a-4c7e-9f60-1a2b3c4d5e6f", "account": "0b3e1f5c-8d2a-4c7e-9f60"},
+            named_by="disk",
+            seen=True,
+            state="gone",
+            proof="GET of the disk: 404 ResourceNotFound",
+            gone_at=format_time(NOW),
+        )
+        for n in range(200)
+    ]
+    ended = lifecycle.released(terminating, resources)
+    assert len(ended.news) == 201
+    assert stored(store) == ended
+
+
 # the sweep
 
 

@@ -65,22 +65,32 @@ def serve(
     again = []
     for message in batch["Records"]:
         try:
-            handle(read(message["body"]))
-        except Stale as stale:
-            logger.warning("a stale event is dropped", extra={"reason": stale.message})
-        except Problem as problem:
-            if _may_yet_be_handled(problem, message, now()):
-                again.append(message["messageId"])
-                logger.warning("an event can't be handled yet", extra={"reason": problem.message})
-            elif isinstance(problem, TooEarly):
-                logger.warning("an event is dropped, since what it is about is over", extra={"reason": problem.message})
-            else:
-                bury(message["body"], problem.message, queue=dead_letters)
+            is_done = _is_done_with(message, handle, dead_letters, now())
         except Exception:
             # One message that fails must not bring the handled ones again; the queue tries it until it gives up.
             logger.exception("an event can't be handled")
+            is_done = False
+        if not is_done:
             again.append(message["messageId"])
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in again]}
+
+
+def _is_done_with(
+    message: dict[str, Any], handle: Callable[[ServiceEvent], None], dead_letters: str, now: datetime
+) -> bool:
+    try:
+        handle(read(message["body"]))
+    except Stale as stale:
+        logger.warning("a stale event is dropped", extra={"reason": stale.message})
+    except Problem as problem:
+        if _may_yet_be_handled(problem, message, now):
+            logger.warning("an event can't be handled yet", extra={"reason": problem.message})
+            return False
+        if isinstance(problem, TooEarly):
+            logger.warning("an event is dropped, since what it is about is over", extra={"reason": problem.message})
+        else:
+            bury(message["body"], problem.message, queue=dead_letters)
+    return True
 
 
 def bury(body: str, reason: str, *, queue: str) -> None:
