@@ -202,6 +202,7 @@ class Stack:
             "EndpointUrl": endpoint,
             "Ec2EndpointUrl": ec2_endpoint,
             "LocalPlace": json.dumps(this_machine()),
+            "AllowHttpLoopbackWebhooks": "true",
             "ReleaseConcurrency": "4",
             **self._parameters,
         }

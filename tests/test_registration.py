@@ -19,11 +19,12 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 PLACE = LocalPlace(host="machine-1", boot_id="b00710ad-0000-4000-8000-000000000001", docker_engine="engine-1")
 SETTINGS = Settings(
     local_place=PLACE,
+    allow_http_loopback_webhooks=True,
     allowed_secrets=["tracker/*"],
     allowed_endpoints=["tcp://*.example.org:2376", "unix:///run/user/*/docker.sock"],
     allowed_roles=["arn:aws:iam::123456789012:role/cleanup-*"],
 )
-IN_THE_CLOUD = msgspec.structs.replace(SETTINGS, local_place=None)
+IN_THE_CLOUD = msgspec.structs.replace(SETTINGS, local_place=None, allow_http_loopback_webhooks=False)
 GENERATION = "0b3e1f5c-8d2a-4c7e-9f60-1a2b3c4d5e6f"
 EC2 = {
     "blueprint_id": "service-7",

@@ -242,6 +242,7 @@ def test_the_parameters_defaults_are_the_settings_defaults() -> None:
     names = {parameter: re.sub("(?<!^)(?=[A-Z])", "_", parameter).upper() for parameter in PARAMETERS}
     in_step = {"DefaultTtl", "MaxTtl", "RetentionDays", "Deadline", "ClusterDeadline"}
     in_step |= {"UnmendableRounds", "RetryDays", "SweepLimit", "RequireMark"}
+    in_step |= {"WebhookPorts", "AllowHttpLoopbackWebhooks"}
     given = {names[p]: str(PARAMETERS[p]["Default"]) for p in in_step}
     assert from_environment(given) == Settings()
 

@@ -6,7 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tracker import api
+from tracker import api, webhooks
+from tracker.deployment import Deployment
 from tracker.errors import Invalid
 from tracker.lifecycle import Lifecycle, assembled
 from tracker.records import utc_now
@@ -38,10 +39,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def patched(call: api.Call) -> api.Answer:
     """200 with the deployment as it is now."""
-    deployment = lifecycle().amend(
-        call.key, lambda current: parse_amendment(call.body, current, settings(), now=utc_now())
-    )
-    return 200, api.shown(deployment)
+
+    def amended(current: Deployment) -> tuple[Deployment, str | None]:
+        found, to = parse_amendment(call.body, current, settings(), now=utc_now())
+        if found.cleanup_webhook != current.cleanup_webhook:
+            webhooks.check_name(found.cleanup_webhook, settings())
+        return found, to
+
+    return 200, api.shown(lifecycle().amend(call.key, amended))
 
 
 def forgotten(call: api.Call) -> api.Answer:

@@ -7,7 +7,7 @@ from uuid import uuid4
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tracker import api, events
+from tracker import api, events, webhooks
 from tracker.lifecycle import Lifecycle, assembled
 from tracker.records import utc_now
 from tracker.registration import parse_registration
@@ -39,6 +39,7 @@ def posted(call: api.Call) -> api.Answer:
     wanted = parse_registration(
         call.body, settings(), now=utc_now(), registered_by=call.caller, generation=str(uuid4())
     )
+    webhooks.check_name(wanted.cleanup_webhook, settings())
     deployment, is_new = lifecycle().register(wanted)
     return (201 if is_new else 200), api.shown(deployment)
 
@@ -54,4 +55,5 @@ def initiated(event: events.ServiceEvent) -> None:
         made_at=event.origin,
         registered_at=event.at,
     )
+    webhooks.check_name(wanted.cleanup_webhook, settings())
     lifecycle().register(wanted)

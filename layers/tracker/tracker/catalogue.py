@@ -13,7 +13,7 @@ import msgspec
 from tracker.deployment import Deployment
 from tracker.errors import Invalid
 
-Guard = Literal["secret", "key_file", "endpoint", "host", "role"]
+Guard = Literal["secret", "key_file", "endpoint", "host", "role", "webhook_secret"]
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -126,13 +126,16 @@ NAME = Form(_NAME, "blueprint-1")
 ADDRESS = Form(_HOST, "203.0.113.7")
 HOST = Form(_HOST, "host-1.example.org", guard="host")
 # Secrets Manager, CreateSecret: letters, digits and /_+=.@- in a name; or the whole ARN.
-SECRET = Form(_NO_DOTS + r"/?[A-Za-z0-9][A-Za-z0-9/_+=.@:-]{0,511}", "tracker/docker-tls", guard="secret")
+_SECRET = _NO_DOTS + r"/?[A-Za-z0-9][A-Za-z0-9/_+=.@:-]{0,511}"
+SECRET = Form(_SECRET, "tracker/docker-tls", guard="secret")
 
 # What any type's metadata may say.
 COMMON = {
     "account": Form(_NO_DOTS + r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}", "team-1"),
     "credential": SECRET,
     "delete_dependents": Form("all", "all"),
+    # What signs the calls of its webhook, instead of the stack's own.
+    "webhook_secret": Form(_SECRET, "tracker/webhooks/team-1", guard="webhook_secret"),
 }
 # Where "this machine" was, when it was deployed.
 MACHINE = {"host": NAME, "boot_id": Form(_UUID, _UUID_EXAMPLE)}

@@ -9,7 +9,6 @@ import re
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,13 +28,13 @@ from tracker.deployment import (
 )
 from tracker.errors import Invalid, shown
 from tracker.settings import YEARS_10, Settings
+from tracker.webhooks import check_url
 
 Provider = str | dict[str, str | list[str]] | None
 
 BODY_MAX = 102_400
 METADATA_KEY_MAX = 256
 NAME_MAX = 255
-URL_MAX = 2048
 AHEAD_MAX = timedelta(days=1)
 # `ttl_seconds` and `expires_at` may come from two looks at the clock.
 TTL_TOLERANCE = timedelta(seconds=1)
@@ -84,9 +83,6 @@ AMENDABLE = (
 TIMES = frozenset({"ttl_seconds", "expires_at"})
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
-_URL = re.compile(r"[!-\[\]-~]+")
-_HOST_NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Said(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -485,28 +481,9 @@ def _placed(deployment: Deployment, settings: Settings) -> Deployment:
 
 
 def _webhook(url: str | None, settings: Settings) -> str | None:
-    if url is None:
-        return None
-    if not _is_webhook(url, settings):
-        raise Invalid(
-            "cleanup_webhook", f"{len(url)} characters", f"an https URL without credentials, up to {URL_MAX} characters"
-        )
+    if url is not None:
+        check_url(url, settings)
     return url
-
-
-def _is_webhook(url: str, settings: Settings) -> bool:
-    if len(url) > URL_MAX or not _URL.fullmatch(url):
-        return False
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if "@" in parts.netloc or port == 0 or not _HOST_NAME.fullmatch(host):
-        return False
-    # Only a stack on one machine has someone to talk to there.
-    is_own_machine = host in _LOOPBACK and settings.local_place is not None
-    return parts.scheme == "https" or (parts.scheme == "http" and is_own_machine)
 
 
 def _webhook_events(said: list[str]) -> list[str]:

@@ -34,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mode_parameter: str = ""
     set_aside_queue_url: str = ""
     dead_letter_queue_url: str = ""
+    deliveries_queue_url: str = ""
+    undelivered_queue_url: str = ""
+    webhook_secret: str = ""
 
     enabled_types: list[str] = msgspec.field(default_factory=lambda: list(DEPLOYMENT_TYPES))
     default_ttl: int = 0
@@ -53,6 +56,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_endpoints: list[str] = []
     allowed_hosts: list[str] = []
     allowed_roles: list[str] = []
+    allowed_webhook_secrets: list[str] = []
+
+    webhook_ports: list[int] = msgspec.field(default_factory=lambda: [443, 8443])
+    # Webhooks on this machine, http too: only for a stack that runs on it.
+    allow_http_loopback_webhooks: bool = False
 
     # The ownership mark and the account per platform; empty: not set.
     aws_mark: str = ""
@@ -69,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return timedelta(days=self.retention_days)
 
     def allows(self, guard: str, value: str) -> bool:
-        """Whether a record may name this `secret`, `key_file`, `endpoint`, `host` or `role`."""
+        """Whether a record may name this `secret`, `key_file`, `endpoint`, `host`, `role` or `webhook_secret`."""
         patterns: list[str] = getattr(self, f"allowed_{guard}s")
         return any(fnmatchcase(value, pattern) for pattern in patterns)
 
@@ -81,7 +89,7 @@ def from_environment(environ: dict[str, str]) -> Settings:
         text = environ.get(field.name.upper(), "").strip()
         if not text:
             continue
-        if field.type == list[str]:
+        if field.type in (list[str], list[int]):
             found[field.name] = [part.strip() for part in text.split(",") if part.strip()]
         elif field.name == "local_place":
             found[field.name] = msgspec.json.decode(text)
