@@ -176,6 +176,7 @@ def test_every_type_takes_an_account_a_credential_and_all_dependents(type_: Entr
 def test_what_names_a_secret_a_file_a_host_an_endpoint_or_a_role_is_guarded(type_: Entry) -> None:
     for key, form in type_.metadata.items():
         guards = {
+            "webhook_secret": key == "webhook_secret",
             "secret": key == "credential" or key.endswith("_secret"),
             "key_file": key.endswith("_path"),
             "host": key in ("ssh_host", "jump_host"),
