@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 layer=layers/tracker/requirements.txt
 clouds=(functions/release/requirements.txt functions/plan/requirements.txt)
-# In the group for the tests and the types to come; nothing that is shipped imports them.
-unused=(--prune docker --prune google-cloud-compute --prune kubernetes --prune requests)
+# In the group for the tests and the types to come; nothing that is shipped imports them. What the layer has, too, stays
+# in the list (urllib3): with hashes, pip wants every dependency pinned. Of one lock, it is the same version.
+unused=(--prune google-cloud-compute --prune kubernetes)
 
 export_locked() {
   echo "# Written by local/requirements.sh from uv.lock."

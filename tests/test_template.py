@@ -268,6 +268,16 @@ def test_plan_ships_what_release_ships_and_works_in_the_same_network() -> None:
     assert FUNCTIONS["PlanFunction"]["VpcConfig"] == FUNCTIONS["ReleaseFunction"]["VpcConfig"]
 
 
+def test_release_ships_the_sdks_that_are_imported_and_no_other_version_of_what_the_layer_has() -> None:
+    release, layer = (
+        dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / folder / "requirements.txt").read_text(), re.MULTILINE))
+        for folder in ("functions/release", "layers/tracker")
+    )
+    assert release.keys() >= {"docker", "paramiko", "requests"}
+    shared = release.keys() & layer.keys()
+    assert {name: release[name] for name in shared} == {name: layer[name] for name in shared}
+
+
 def test_the_gateway_waits_for_every_function_that_it_calls() -> None:
     for function, _ in events("Api"):
         assert FUNCTIONS[function]["Timeout"] <= 29, function

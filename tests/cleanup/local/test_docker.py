@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import docker as docker_sdk
 import pytest
@@ -587,6 +588,19 @@ def test_certificates_that_do_not_fit_are_refused(
     assert "PRIVATE" not in str(refusal.value)
 
 
+def test_a_cut_handshake_is_unreachable(authority: Authority, put_secret: Callable[..., str]) -> None:
+    secret = put_secret("docker/tls", ca=authority.pem, **authority.texts("client"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def cut() -> None:
+            listener.accept()[0].close()
+
+        threading.Thread(target=cut, daemon=True).start()
+        metadata = {"docker_host": f"tcp://127.0.0.1:{listener.getsockname()[1]}", "docker_tls_secret": secret}
+        with pytest.raises(Unreachable):
+            docker.discover(deployment({"container_id": "c"}, metadata), OPEN)
+
+
 @pytest.mark.parametrize("broken", ["ca", "cert", "key"])
 def test_a_broken_certificate_is_refused_and_never_shown(
     authority: Authority, put_secret: Callable[..., str], broken: str
@@ -662,6 +676,7 @@ class StandIn:
     version: str = "1.41"
     told: dict[tuple[str, str], Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    headers: list[str] = field(default_factory=list)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -684,8 +699,9 @@ class StandInHandler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = self.path.partition("?")[0].removeprefix("/v1.41")
         self.stand_in.asked.append(f"{self.command} {self.path}")
+        self.stand_in.headers.extend(self.headers)
         usual: dict[tuple[str, str], Any] = {
-            ("GET", "/_ping"): (200, "OK"),
+            ("GET", "/version"): (200, {"ApiVersion": self.stand_in.version} if self.stand_in.version else {}),
             ("GET", "/info"): (200, {"ID": "STAND:IN"}),
             ("GET", f"/containers/{'a' * 64}/json"): (200, CONTAINER),
             ("GET", "/containers/c/json"): (200, CONTAINER),
@@ -697,8 +713,6 @@ class StandInHandler(BaseHTTPRequestHandler):
         status, body = told
         data = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
-        if self.stand_in.version:
-            self.send_header("Api-Version", self.stand_in.version)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -719,6 +733,13 @@ def stand_in() -> Iterator[StandIn]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield this
         server.shutdown()
+
+
+def redirect(handler: StandInHandler) -> None:
+    handler.send_response(307)
+    handler.send_header("Location", "/version")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
 
 
 def hang(handler: StandInHandler) -> None:
@@ -742,7 +763,9 @@ DELETE = f"/containers/{'a' * 64}"
 def test_the_deletion_is_by_full_id_forced_and_with_volumes(stand_in: StandIn) -> None:
     stand_in.answers("DELETE", DELETE, 204)
     delete(stand_in.container, OPEN)
-    assert stand_in.asked[-1] == f"DELETE /v1.41{DELETE}?force=true&v=true"
+    path, _, query = stand_in.asked[-1].partition("?")
+    assert path == f"DELETE /v1.41{DELETE}"
+    assert parse_qs(query) == {"force": ["True"], "v": ["True"], "link": ["False"]}
 
 
 BROKEN = {"hang": hang, "cut": cut, "reset": reset, "html": (200, "<html>"), "empty": (200, "")}
@@ -750,9 +773,7 @@ BROKEN = {"hang": hang, "cut": cut, "reset": reset, "html": (200, "<html>"), "em
 
 @pytest.mark.parametrize(
     ("path", "how"),
-    # A ping's body means nothing.
-    [("/_ping", how) for how in ("hang", "cut", "reset")]
-    + [(path, how) for path in ("/info", INSPECT) for how in BROKEN],
+    [(path, how) for path in ("/version", "/info", INSPECT) for how in BROKEN],
 )
 def test_a_broken_answer_to_a_look_is_unreachable_never_gone(
     stand_in: StandIn, path: str, how: str, monkeypatch: pytest.MonkeyPatch
@@ -817,10 +838,51 @@ def test_a_container_that_vanishes_between_look_and_deletion_is_no_error(stand_i
     delete(stand_in.container, OPEN)
 
 
-def test_a_path_that_nobody_serves_is_not_gone(stand_in: StandIn) -> None:
-    stand_in.answers("GET", INSPECT, 404, {"message": "page not found"})
+@pytest.mark.parametrize("body", [{"message": "page not found"}, {"error": "none"}, [], "404 page not found", ""])
+def test_a_path_that_nobody_serves_is_not_gone(stand_in: StandIn, body: Any) -> None:
+    stand_in.answers("GET", INSPECT, 404, body)
     with pytest.raises(Unreachable):
         docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+
+
+def test_a_redirection_is_not_followed(stand_in: StandIn) -> None:
+    stand_in.told["GET", INSPECT] = redirect
+    with pytest.raises(Unreachable, match="307"):
+        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+    stand_in.told = {("DELETE", DELETE): redirect}
+    with pytest.raises(Unreachable, match="307"):
+        delete(stand_in.container, OPEN)
+    assert [asked.partition("?")[0].split("/")[-1] for asked in stand_in.asked] == [
+        *("version", "info", "json"),
+        *("version", "info", "json", "a" * 64),
+    ]
+
+
+def test_nothing_of_this_machine_reaches_an_engine(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".docker").mkdir()
+    config = {"HttpHeaders": {"X-Of-This-Machine": "x"}, "auths": {"r": "malformed"}}
+    (tmp_path / ".docker" / "config.json").write_text(json.dumps(config))
+    (tmp_path / ".netrc").write_text("machine engine login l password p\ndefault login l password p\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    for name in ("http_proxy", "all_proxy", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert docker.KINDS["docker:container"].state(stand_in.container, OPEN).state == "present"
+    assert "X-Of-This-Machine" not in stand_in.headers
+    assert "Authorization" not in stand_in.headers
+    with pytest.raises(docker_sdk.errors.InvalidConfigFile):
+        docker_sdk.APIClient(stand_in.metadata["docker_host"])
+
+
+@pytest.mark.parametrize("name", ["../containers/c", "..", "./v", "v/.."])
+def test_a_volume_whose_name_leads_elsewhere_is_kept(stand_in: StandIn, name: str) -> None:
+    mount = {"Type": "volume", "Name": name}
+    stand_in.answers("GET", "/containers/c/json", 200, CONTAINER | {"Mounts": [mount]})
+    stand_in.answers("GET", "/containers/json", 200, [])
+    record = deployment({"container_id": "c"}, stand_in.metadata | {"delete_dependents": "all"})
+    assert by_key(docker.discover(record, OPEN))["docker:volume", name].state == "kept"
 
 
 def test_an_engine_that_was_replaced_is_not_asked(stand_in: StandIn) -> None:
@@ -828,7 +890,7 @@ def test_an_engine_that_was_replaced_is_not_asked(stand_in: StandIn) -> None:
     with pytest.raises(Refused) as refusal:
         delete(stand_in.container, OPEN)
     assert refusal.value.error_class == "not_ours"
-    assert [asked.split("/")[-1] for asked in stand_in.asked] == ["_ping", "info"]
+    assert [asked.split("/")[-1] for asked in stand_in.asked] == ["version", "info"]
 
 
 def place() -> dict[str, str]:

@@ -7,22 +7,23 @@ the engine calls its creation time moves with every file that is made in it.
 """
 
 import ipaddress
-import json
 import re
 import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
 
-import urllib3
+import docker
+import requests
+from docker.errors import APIError
 from msgspec.structs import replace
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -78,13 +79,12 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a container, a network or a volume goes: all the same way, at different paths of the engine's API."""
+    """How a container, a network or a volume goes: all the same way, by different calls."""
 
     named_by: str
     stage: int
-    path: str
-    read_path: str = ""
-    query: dict[str, str] = field(default_factory=dict)
+    inspect: Callable[[docker.APIClient, str], Any]
+    remove: Callable[[docker.APIClient, str], None]
     one_at_a_time: bool = False
 
     def state(self, resource: Resource, settings: Settings) -> Look:
@@ -104,7 +104,8 @@ class _Kind:
             body, _ = self.find(engine, resource)
             if body is not None:
                 _refuse_swarm(body)
-                engine.delete(self.path.format(_quoted(body.get("Id", resource.id))), self.query)
+                engine.timeout = DELETION_TIMEOUT
+                engine.ask(self.remove, body.get("Id", resource.id))
 
     def find(self, engine: "_Engine", resource: Resource) -> tuple[dict[str, Any] | None, str]:
         """What the engine says of ours, or None and the proof that it is gone."""
@@ -112,30 +113,29 @@ class _Kind:
         body = self._read(engine, full_id or resource.id)
         if body is not None:
             return body, ""
-        proof = f"GET {self._read_path(full_id or resource.id)}: none on engine {engine.id}"
+        proof = f"{self.inspect.__name__} {full_id or resource.id}: none on engine {engine.id}"
         if full_id not in (None, "", resource.id) and (other := self._read(engine, resource.id)):
             proof += f"; {resource.id} is another one now, {other['Id'][:12]}"
         return None, proof
 
     def _read(self, engine: "_Engine", reference: str) -> dict[str, Any] | None:
-        body: dict[str, Any] | None = engine.get(self._read_path(reference))
+        body: dict[str, Any] | None = engine.ask(self.inspect, reference)
         return body if body and is_called(reference, body.get("Id", ""), body["Name"].removeprefix("/")) else None
 
-    def _read_path(self, reference: str) -> str:
-        return (self.read_path or self.path).format(_quoted(reference))
+
+def _remove_container(client: docker.APIClient, full_id: str) -> None:
+    client.remove_container(full_id, v=True, force=True)
+
+
+def _users_of(client: docker.APIClient, volume: str) -> Any:
+    return client.containers(all=True, filters={"volume": volume})
 
 
 # A network or a volume is in use until the containers are gone.
 KINDS = {
-    "docker:container": _Kind(
-        "container_id",
-        stage=0,
-        path="/containers/{}",
-        read_path="/containers/{}/json",
-        query={"force": "true", "v": "true"},
-    ),
-    "docker:network": _Kind("network", stage=1, path="/networks/{}"),
-    "docker:volume": _Kind("volume", stage=2, path="/volumes/{}"),
+    "docker:container": _Kind("container_id", 0, docker.APIClient.inspect_container, _remove_container),
+    "docker:network": _Kind("network", 1, docker.APIClient.inspect_network, docker.APIClient.remove_network),
+    "docker:volume": _Kind("volume", 2, docker.APIClient.inspect_volume, docker.APIClient.remove_volume),
 }
 
 
@@ -171,10 +171,12 @@ def _volumes_of(
         if mount["Type"] != "volume":
             continue
         name = mount["Name"]
-        users = engine.get("/containers/json", {"all": "true", "filters": json.dumps({"volume": [name]})})
-        others = [user["Id"] for user in users if user["Id"] not in ours]
+        others = [user["Id"] for user in engine.ask(_users_of, name) if user["Id"] not in ours]
         if others:
             why = f"container {others[0][:12]} mounts it, too"
+        elif {".", ".."} & set(name.split("/")):
+            # Some volume drivers allow it; in the path of a request it would lead to something else.
+            why = "its name can't be asked for safely"
         elif every_volume or _FULL_ID.fullmatch(name):
             why = ""
         else:
@@ -185,10 +187,6 @@ def _volumes_of(
 def _refuse_swarm(container: dict[str, Any]) -> None:
     labels = container.get("Config", {}).get("Labels") or {}
     refuse_swarm(container.get("Id", ""), labels.get(SWARM_SERVICE, ""))
-
-
-def _quoted(reference: str) -> str:
-    return quote(reference, safe="")
 
 
 def _place(deployment: Deployment, settings: Settings) -> dict[str, str]:
@@ -203,103 +201,115 @@ def _place(deployment: Deployment, settings: Settings) -> dict[str, str]:
     return {"host": host, "secret": secret, "engine": engine or (seen_on[0] if seen_on else "")}
 
 
-class _Engine:
-    """One Docker engine that answers, by the version of the API that it names itself."""
+class _Engine(docker.APIClient):
+    """One Docker engine: docker-py's client, without its own `__init__`.
 
-    def __init__(self, pool: HTTPConnectionPool, host: str) -> None:
-        self._pool = pool
-        self._host = host
-        self._api = ""
-        version = self._ask("GET", "/_ping").headers.get("Api-Version")
-        if not version:
-            raise Unreachable(f"{host}: what answers there isn't a Docker engine")
-        self._api = f"/v{version}"
-        self.id: str = self.get("/info")["ID"]
+    That one reads ~/.docker, and sends the headers that it finds there. Here nothing of this machine counts, neither
+    that nor ~/.netrc nor the environment's proxies and authorities: the way says what is reached, and who is trusted.
+    """
 
-    def get(self, path: str, query: dict[str, str] | None = None) -> Any:
-        """What is there, None if it isn't."""
-        answer = self._ask("GET", path, query)
-        if answer.status == HTTPStatus.OK:
-            return _parsed(answer, self._host)
-        if self._is_missing(answer):
-            return None
-        raise self._complaint(answer, path)
+    def __init__(self, host: str, way: "_Way") -> None:
+        super(docker.APIClient, self).__init__()
+        self.trust_env = False
+        self.adapters.clear()
+        self.base_url = "http+docker://engine"
+        self.mount(self.base_url, way)
+        self.hooks["response"].append(_refuse_redirect)
+        self.timeout = TIMEOUT
+        self._general_configs: dict[str, Any] = {}
+        self.host = host
 
-    def delete(self, path: str, query: dict[str, str]) -> None:
-        answer = self._ask("DELETE", path, query, DELETION_TIMEOUT)
-        if not (answer.status in (HTTPStatus.OK, HTTPStatus.NO_CONTENT) or self._is_missing(answer)):
-            raise self._complaint(answer, path)
+    def meet(self) -> None:
+        """Learn its id, and the version of the API that it speaks."""
+        with _in_our_terms(self.host):
+            self._version = self.version(api_version=False)["ApiVersion"]
+            self.id: str = self.info()["ID"]
 
-    def _is_missing(self, answer: urllib3.BaseHTTPResponse) -> bool:
-        return answer.status == HTTPStatus.NOT_FOUND and _message(answer, self._host) != "page not found"
-
-    def _complaint(self, answer: urllib3.BaseHTTPResponse, path: str) -> Exception:
-        """The exception that an answer stands for. Which status means what: the engine's API reference."""
-        message = _message(answer, self._host)
-        text = f"{self._host}: {path}: {answer.status} {message}"
-        match answer.status:
-            case HTTPStatus.CONFLICT:
-                return Busy(text)
-            # Of networks only: the engine's word for "in use", and for those that come with it.
-            case HTTPStatus.FORBIDDEN if "active endpoints" in message:
-                return Busy(text)
-            case HTTPStatus.FORBIDDEN if "pre-defined" in message:
-                return Refused("protected", text)
-            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-                return Refused("credentials", text)
-            case HTTPStatus.BAD_REQUEST:
-                return Refused("bad_id", text)
-            case _:
-                return Unreachable(text)
-
-    def _ask(
-        self, method: str, path: str, query: dict[str, str] | None = None, timeout: float | None = None
-    ) -> urllib3.BaseHTTPResponse:
-        try:
-            with understood(self._host):
-                return self._pool.request(
-                    method, self._api + path, fields=query, timeout=timeout or TIMEOUT, retries=False
-                )
-        except urllib3.exceptions.SSLError as error:
-            # An alert about a certificate, the other side's or ours, is an answer; a cut handshake isn't.
-            if "CERT" in str(error).upper() or "UNKNOWN_CA" in str(error):
-                raise Refused("credentials", f"{self._host}: {error}") from error
-            raise Unreachable(f"{self._host}: {error}") from error
-        except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self._host}: {error}") from error
-
-
-def _parsed(answer: urllib3.BaseHTTPResponse, host: str) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise Unreachable(f"{host}: {answer.status} without a JSON body") from error
-
-
-def _message(answer: urllib3.BaseHTTPResponse, host: str) -> str:
-    body = _parsed(answer, host)
-    return str(body.get("message", "")) if isinstance(body, dict) else ""
+    def ask(self, call: Callable[[docker.APIClient, str], Any], reference: str) -> Any:
+        """What it answers, None if it has no such thing."""
+        with _in_our_terms(self.host):
+            try:
+                return call(self, reference)
+            except docker.errors.NotFound as error:
+                if _message(error) in ("", "page not found"):
+                    raise
+                return None
 
 
 @contextmanager
 def _engine(place: dict[str, str], settings: Settings) -> Iterator[_Engine]:
     """The engine at a place, if it is the one that the place names."""
     with ExitStack() as stack:
-        pool = stack.enter_context(closing(_pool(place, settings, stack)))
-        engine = _Engine(pool, place["host"])
+        engine = stack.enter_context(_Engine(place["host"], _way(place, settings, stack)))
+        engine.meet()
         if place["engine"] not in ("", engine.id):
             text = f"the engine at {place['host']} is {engine.id}, not {place['engine']}: nothing on it is the record's"
             raise Refused("not_ours", text)
         yield engine
 
 
-def _pool(place: dict[str, str], settings: Settings, stack: ExitStack) -> HTTPConnectionPool:
+@contextmanager
+def _in_our_terms(host: str) -> Iterator[None]:
+    """Say what docker-py raises in the contract's terms; `understood` does for the rest, requests' errors among them."""
+    with understood(host):
+        try:
+            yield
+        except APIError as error:
+            raise _complaint(error, host) from error
+        except requests.exceptions.SSLError as error:
+            # An alert about a certificate, the other side's or ours, is an answer; a cut handshake isn't. Only the
+            # alert is looked at: requests puts the host's name around it.
+            alert = str(getattr(error.args[0], "reason", error))
+            if "CERT" in alert.upper() or "UNKNOWN_CA" in alert:
+                raise Refused("credentials", f"{host}: {alert}") from error
+            raise Unreachable(f"{host}: {alert}") from error
+        except (requests.JSONDecodeError, KeyError, TypeError) as error:
+            raise Unreachable(f"{host}: what answers there isn't a Docker engine ({error!r})") from error
+
+
+def _complaint(error: APIError, host: str) -> Exception:
+    """The exception that an answer stands for. Which status means what: the engine's API reference."""
+    message = _message(error)
+    text = f"{host}: {error}"
+    match error.status_code:
+        case _ if not message:
+            return Unreachable(text)
+        case HTTPStatus.CONFLICT:
+            return Busy(text)
+        # Of networks only: the engine's word for "in use", and for those that come with it.
+        case HTTPStatus.FORBIDDEN if "active endpoints" in message:
+            return Busy(text)
+        case HTTPStatus.FORBIDDEN if "pre-defined" in message:
+            return Refused("protected", text)
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return Refused("credentials", text)
+        case HTTPStatus.BAD_REQUEST:
+            return Refused("bad_id", text)
+        case _:
+            return Unreachable(text)
+
+
+def _message(error: APIError) -> str:
+    """The engine's own words, none if it wasn't the engine that answered: docker-py takes any text for them."""
+    try:
+        return str(error.response.json()["message"]) if error.response is not None else ""
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+def _refuse_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
+    """An engine never redirects; requests would follow, and docker-py takes what isn't an error for the answer."""
+    if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
+        raise APIError(f"{response.status_code} Redirection of {response.url}", response)
+
+
+def _way(place: dict[str, str], settings: Settings, stack: ExitStack) -> "_Way":
     """The way to the engine; `stack` closes what it goes through."""
     host, secret = place["host"], place["secret"]
     if host != DEFAULT_HOST and not settings.allows("endpoint", host):
         raise Refused("bad_id", f"docker_host {host} isn't among the allowed endpoints")
     if host.startswith("unix:///"):
-        return _Through(lambda: _unix_socket(host.removeprefix("unix://")))
+        return _Way(_Opened(lambda: _unix_socket(host.removeprefix("unix://"))))
     parts = _HOST.fullmatch(host)
     if parts is None:
         raise Refused("bad_id", f"docker_host {host!r} is neither unix:///path, tcp://host:port nor ssh://user@host")
@@ -309,17 +319,39 @@ def _pool(place: dict[str, str], settings: Settings, stack: ExitStack) -> HTTPCo
         login = Login(name, parts["user"], keys["private_key"], keys["host_key"], port or PORT)
         client = stack.enter_context(connect(login))
         # As the docker client itself reaches an engine through SSH.
-        return _Through(lambda: cast(socket.socket, channel(client, ["docker", "system", "dial-stdio"], TIMEOUT)))
+        argv = ["docker", "system", "dial-stdio"]
+        return _Way(_Opened(lambda: cast(socket.socket, channel(client, argv, TIMEOUT))))
     if parts["scheme"] == "tcp" and port and secret:
-        return HTTPSConnectionPool(name, port, ssl_context=_tls(secret, settings))
+        return _Way(HTTPSConnectionPool(name, port, ssl_context=_tls(secret, settings)))
     if parts["scheme"] == "tcp" and port and _is_loopback(name):
-        return HTTPConnectionPool(name, port)
+        return _Way(HTTPConnectionPool(name, port))
     needed = "a port and docker_tls_secret" if parts["scheme"] == "tcp" else "a user and docker_ssh_secret"
     raise Refused("missing_id", f"docker_host {host} needs {needed}")
 
 
+class _Way(HTTPAdapter):
+    """Requests through one pool, which alone decides whom to trust: requests would add public authorities to it."""
+
+    def __init__(self, pool: HTTPConnectionPool) -> None:
+        super().__init__()
+        self._pool = pool
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
+        return self._pool
+
+    def cert_verify(self, *_: Any) -> None:
+        """Leave the pool's own context as it is."""
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
+
+
 class _Connection(HTTPConnection):
-    """HTTP over whatever was opened for it. docker-py has the like, but takes SSH keys and hosts from the home."""
+    """HTTP over whatever was opened for it.
+
+    docker-py's own takes SSH keys and hosts from the home, and leaves a Unix socket open that it couldn't connect.
+    """
 
     def __init__(self, host: str, *, opened: Callable[[], socket.socket], **options: Any) -> None:
         super().__init__(host, **options)
@@ -329,7 +361,7 @@ class _Connection(HTTPConnection):
         self.sock = self._opened()
 
 
-class _Through(HTTPConnectionPool):
+class _Opened(HTTPConnectionPool):
     ConnectionCls = _Connection
 
     def __init__(self, opened: Callable[[], socket.socket]) -> None:
