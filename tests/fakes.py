@@ -7,15 +7,17 @@ the table is the real engine wherever conditions and transactions matter.
 import json
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
 import botocore.awsrequest
+import botocore.endpoint
 import botocore.httpsession
 import botocore.loaders
 import pytest
@@ -308,6 +310,10 @@ def _models_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         read = cache(botocore.loaders.JSONFileLoader().load_file)
         patch.setattr(botocore.loaders.JSONFileLoader, "load_file", lambda _loader, path: read(path))
+        services = cache(botocore.loaders.create_loader().list_available_services)
+        patch.setattr(
+            botocore.loaders.Loader, "list_available_services", lambda _loader, type_name: services(type_name)
+        )
         yield
 
 
@@ -330,6 +336,8 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
         "send",
         lambda session, request: found.send(lambda r: real(session, r), request),
     )
+    # Botocore tries again at once.
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None, time=time.time))
     return found
 
 
