@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import NOW, Clock, Engine, a_deployment
 from tracker import brakes
-from tracker.announcements import MESSAGE_BYTES, UNPROVEN_FIRST, Announcement, announcement, news, receipt
+from tracker.announcements import MESSAGE_BYTES, UNPROVEN_FIRST, Announcement, announcement, receipt
 from tracker.deployment import (
     EVENT_TYPES,
     RESOURCES_MAX,
@@ -22,6 +22,7 @@ from tracker.deployment import (
     format_time,
 )
 from tracker.lifecycle import Lifecycle
+from tracker.records import from_image
 
 AT = format_time(NOW)
 GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="DescribeInstances: terminated", gone_at=AT)
@@ -29,6 +30,12 @@ GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="DescribeInst
 
 def an_event(type_: Any = "amended", **changes: Any) -> Event:
     return Event(sequence=7, type=type_, at=AT, status="Active", round=2, **changes)
+
+
+def news(image: dict[str, Any]) -> list[Announcement]:
+    """What a version of a record announces."""
+    deployment = from_image(image)
+    return [announcement(deployment, event) for event in deployment.news]
 
 
 def sized(found: Announcement) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import yaml
 
 from local.build import SAM, sam
 from local.processes import LocalError
+from tracker.announcements import FOR_WEBHOOK
 from tracker.brakes import parse
 from tracker.catalogue import CATALOGUE
+from tracker.deliveries import keys_of
 from tracker.deployment import DEPLOYMENT_TYPES
 from tracker.events import TRIED_SECONDS
 from tracker.records import Listed
 from tracker.settings import Settings, from_environment
+from tracker.webhooks import TIME_LIMIT
 
 ROOT = Path(__file__).parent.parent
 
@@ -142,9 +146,24 @@ def test_only_actions_that_know_no_resource_are_allowed_on_all() -> None:
     assert found == WITHOUT_RESOURCE
 
 
-def test_only_the_two_that_reach_providers_may_read_secrets_or_take_roles() -> None:
+def test_only_the_two_that_reach_providers_may_take_roles_or_read_secrets_but_those_of_webhooks() -> None:
     reaching = {"secretsmanager:GetSecretValue", "sts:AssumeRole"}
-    assert {name for name in FUNCTIONS if reaching & allowed(name)} == {"PlanFunction", "ReleaseFunction"}
+    found = {name for name in FUNCTIONS if reaching & allowed(name)}
+    assert found == {"DeliverFunction", "PlanFunction", "ReleaseFunction"}
+    readable = [
+        statement["Resource"]
+        for name, statement in statements()
+        if name in ("DeliverFunction", "WebhookSecretsPolicy")
+        and "secretsmanager:GetSecretValue" in statement["Action"]
+    ]
+    own, named = readable
+    assert own == {"Fn::GetAtt": "WebhookSecret.Id"}
+    assert named["Fn::Sub"].endswith(":secret:${SecretsPrefix}webhooks/*")
+    assert "sts:AssumeRole" not in allowed("DeliverFunction")
+
+
+def test_no_function_of_webhooks_works_where_private_addresses_are_near() -> None:
+    assert "VpcConfig" not in FUNCTIONS["DeliverFunction"]
 
 
 def test_only_release_may_delete_anything_but_items_and_plan_may_not() -> None:
@@ -169,10 +188,14 @@ def test_the_workflow_invokes_its_two_functions_and_no_others() -> None:
     assert resources == [[{"Fn::GetAtt": "ReleaseFunction.Arn"}, {"Fn::GetAtt": "RestoreFunction.Arn"}]]
 
 
-def test_a_queue_takes_messages_only_from_its_rules() -> None:
+def test_a_queue_takes_messages_only_from_its_rules_or_the_topic() -> None:
     for name, properties in of_type("AWS::SQS::QueuePolicy").items():
         for statement in properties["PolicyDocument"]["Statement"]:
             sources = listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+            if name == "DeliveriesQueuePolicy":
+                assert statement["Principal"] == {"Service": "sns.amazonaws.com"}
+                assert sources == [{"Ref": "Topic"}]
+                continue
             assert statement["Principal"] == {"Service": "events.amazonaws.com"}, name
             assert all(source["Fn::GetAtt"].endswith("Rule.Arn") for source in sources), name
 
@@ -242,7 +265,7 @@ def test_the_parameters_defaults_are_the_settings_defaults() -> None:
     names = {parameter: re.sub("(?<!^)(?=[A-Z])", "_", parameter).upper() for parameter in PARAMETERS}
     in_step = {"DefaultTtl", "MaxTtl", "RetentionDays", "Deadline", "ClusterDeadline"}
     in_step |= {"UnmendableRounds", "RetryDays", "SweepLimit", "RequireMark"}
-    in_step |= {"WebhookPorts", "AllowHttpLoopbackWebhooks"}
+    in_step |= {"WebhookGaps", "WebhookPorts", "AllowHttpLoopbackWebhooks"}
     given = {names[p]: str(PARAMETERS[p]["Default"]) for p in in_step}
     assert from_environment(given) == Settings()
 
@@ -296,6 +319,9 @@ def test_the_routes_are_these() -> None:
         ("POST", "/deployments/{blueprint_id}/forget"): "AmendFunction",
         ("DELETE", "/deployments/{blueprint_id}"): "TerminateFunction",
         ("GET", "/deployments/{blueprint_id}/plan"): "PlanFunction",
+        ("GET", "/deployments/{blueprint_id}/deliveries"): "InspectFunction",
+        ("POST", "/deployments/{blueprint_id}/deliveries/{webhook_id}/redeliver"): "RedeliverFunction",
+        ("POST", "/deployments/{blueprint_id}/announce"): "RedeliverFunction",
     }
 
 
@@ -339,18 +365,50 @@ def test_an_announcement_is_tried_as_long_as_the_stream_keeps_it() -> None:
 
 def test_every_queue_mapping_brings_single_messages_again_and_gives_up_into_the_dead_letters() -> None:
     found = dict(events("SQS"))
-    assert found.keys() == {"RegisterFunction", "TerminateFunction"}
+    assert found.keys() == {"RegisterFunction", "TerminateFunction", "DeliverFunction"}
     for function, mapping in found.items():
         queue = RESOURCES[mapping["Queue"]["Fn::GetAtt"].removesuffix(".Arn")]["Properties"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], function
         assert queue["VisibilityTimeout"] >= 6 * FUNCTIONS[function]["Timeout"], function
-        assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": "DeadLetterQueue.Arn"}, function
+        letters = "UndeliveredQueue.Arn" if function == "DeliverFunction" else "DeadLetterQueue.Arn"
+        assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": letters}, function
 
 
 def test_a_queue_tries_longer_than_an_event_may_wait_for_its_registration() -> None:
-    for _, mapping in events("SQS"):
+    for function, mapping in events("SQS"):
+        if function == "DeliverFunction":
+            continue
         queue = RESOURCES[mapping["Queue"]["Fn::GetAtt"].removesuffix(".Arn")]["Properties"]
         assert queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] > TRIED_SECONDS
+
+
+def test_webhooks_are_called_one_message_at_a_time_for_as_long_as_a_queue_keeps_one() -> None:
+    mapping = dict(events("SQS"))["DeliverFunction"]
+    assert mapping["BatchSize"] == 1
+    for name in ("DeliveriesQueue", "UndeliveredQueue"):
+        assert RESOURCES[name]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert RESOURCES["DeliveriesQueue"]["Properties"]["RedrivePolicy"]["maxReceiveCount"] > 2 * (
+        len(Settings().webhook_gaps) + 1
+    )
+    assert FUNCTIONS["DeliverFunction"]["Timeout"] > 2 * TIME_LIMIT
+
+
+def test_the_queue_of_webhooks_hears_only_what_one_wants() -> None:
+    (subscription,) = of_type("AWS::SNS::Subscription").values()
+    assert subscription["FilterPolicy"] == {name: [value["StringValue"]] for name, value in FOR_WEBHOOK.items()}
+    assert subscription["RawMessageDelivery"] is True
+
+
+def test_the_webhook_secret_that_the_template_makes_signs() -> None:
+    made = RESOURCES["WebhookSecret"]["Properties"]["GenerateSecretString"]
+    left = sorted(set(string.printable.strip()) - set(made["ExcludeCharacters"]))
+    assert "".join(left) == string.digits + string.ascii_uppercase + string.ascii_lowercase
+    secret = {
+        **json.loads(made["SecretStringTemplate"]),
+        made["GenerateStringKey"]: "aZ9x" * (made["PasswordLength"] // 4),
+    }
+    (key,) = keys_of(json.dumps(secret))
+    assert len(key) == 36
 
 
 def test_the_sweep_comes_every_minute_and_is_not_repeated() -> None:
@@ -421,6 +479,7 @@ def test_every_parameter_is_explained_and_used() -> None:
 def test_an_alarm_watches_everything_that_waits_for_someone() -> None:
     assert of_type("AWS::CloudWatch::Alarm").keys() == {
         "DeadLettersAlarm",
+        "UndeliveredAlarm",
         "SetAsideAlarm",
         "FailedCleanupsAlarm",
         "TimedOutCleanupsAlarm",

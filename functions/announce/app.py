@@ -3,15 +3,15 @@
 from functools import lru_cache
 from typing import Any
 
-import boto3
 import msgspec
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tracker import announcements, events
+from tracker import events
+from tracker.announcements import Topic
+from tracker.records import Records, from_image
 from tracker.settings import settings
-from tracker.workflow import CONFIG
 
 logger = Logger()
 tracer = Tracer()
@@ -19,9 +19,9 @@ metrics = Metrics(namespace="DeploymentTracker")
 
 
 @lru_cache(maxsize=1)
-def sns() -> Any:
-    """The client of the topic."""
-    return boto3.client("sns", config=CONFIG)
+def topic() -> Topic:
+    """This stack's topic and table."""
+    return Topic(settings().topic_arn, Records(settings().table_name))
 
 
 @logger.inject_lambda_context
@@ -42,13 +42,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def announced(record: dict[str, Any]) -> None:
     """Publish one version's news. A malformed one is set aside with its content, and the others go on."""
     try:
-        found = announcements.news(record["dynamodb"].get("NewImage", {}))
+        deployment = from_image(record["dynamodb"].get("NewImage", {}))
     except ValueError as error:
         events.bury(msgspec.json.encode(record).decode(), str(error), queue=settings().set_aside_queue_url)
         return
-    for announcement in found:
-        sns().publish(
-            TopicArn=settings().topic_arn, Message=announcement.body, MessageAttributes=announcement.attributes
-        )
+    for event in deployment.news:
         # Counted here, since every fact comes by, whoever committed it: Registered, CleanupFailed, Quarantined ...
-        metrics.add_metric(announcement.metric, MetricUnit.Count, 1)
+        metrics.add_metric(topic().announce(deployment, event).metric, MetricUnit.Count, 1)

@@ -1,4 +1,4 @@
-"""Shows what is recorded: `GET /deployments` and `GET /deployments/{blueprint_id}`."""
+"""Shows what is recorded: `GET /deployments`, `GET /deployments/{blueprint_id}` and its `GET .../deliveries`."""
 
 from functools import lru_cache
 from typing import Any
@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tracker import api
 from tracker.errors import NotFound
-from tracker.listing import listed, parse_query
+from tracker.listing import deliveries_listed, listed, parse_query
 from tracker.records import Records
 from tracker.settings import settings
 
@@ -28,7 +28,12 @@ def records() -> Records:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer the gateway."""
-    return api.serve(event, {("GET", "/deployments"): several, ("GET", "/deployments/{blueprint_id}"): one})
+    routes = {
+        ("GET", "/deployments"): several,
+        ("GET", "/deployments/{blueprint_id}"): one,
+        ("GET", "/deployments/{blueprint_id}/deliveries"): delivered,
+    }
+    return api.serve(event, routes)
 
 
 def several(call: api.Call) -> api.Answer:
@@ -42,3 +47,14 @@ def one(call: api.Call) -> api.Answer:
     if deployment is None:
         raise NotFound(f"nothing is registered under {call.key!r}")
     return 200, api.shown(deployment)
+
+
+def delivered(call: api.Call) -> api.Answer:
+    """200 with `{"deliveries": [...], "cursor": text or null}`: what its webhook was sent, and each attempt at that.
+
+    They stay at the key that the deployment had then.
+    """
+    found = deliveries_listed(records(), call.key, call.query)
+    if not found["deliveries"] and records().find(call.key) is None:
+        raise NotFound(f"nothing is registered under {call.key!r}")
+    return 200, found

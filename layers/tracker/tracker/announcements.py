@@ -1,14 +1,28 @@
 """Who hears of it: the news of each new version of a record, published on the topic.
 
-The table's stream is the outbox. Called by the announce function alone; it compares nothing and remembers nothing.
+The table's stream is the outbox. Called by the announce function, and by whoever asks for a deployment's announcements
+again; it compares nothing and remembers nothing, but keeps what is for the deployment's own webhook.
 """
 
+from functools import cached_property
 from typing import Any
 
+import boto3
 import msgspec
 
-from tracker.deployment import ERROR_TEXT_MAX, EVENT_DETAIL_MAX, OUTCOMES, Deployment, Event, Resource, clipped
-from tracker.records import from_image
+from tracker.deliveries import Delivery
+from tracker.deployment import (
+    ERROR_TEXT_MAX,
+    EVENT_DETAIL_MAX,
+    OUTCOMES,
+    Deployment,
+    Event,
+    Resource,
+    clipped,
+    format_time,
+)
+from tracker.records import Records, utc_now
+from tracker.workflow import CONFIG
 
 MESSAGE_BYTES = 16_384
 RECEIPT_MAX = 40
@@ -18,6 +32,10 @@ ENVELOPE_BYTES = 512
 RECEIPT_FRAME = 256
 # JSON may write one byte of a text as six ("\u0001").
 ESCAPED = 6
+# By this attribute the queue of deliveries is filtered.
+FOR_WEBHOOK = {"webhook": {"DataType": "String", "StringValue": "wanted"}}
+# The Rust tracker's event and status.
+MODELS_WORDS = {"cleanup_succeeded": ("cleanup", "success"), "cleanup_failed": ("cleanup", "failed")}
 UNPROVEN_FIRST = {"present": 0, "leaving": 1, "unseen": 2, "kept": 3, "gone": 4}
 
 
@@ -51,10 +69,57 @@ class Announcement(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self).decode()
 
 
-def news(image: dict[str, Any]) -> list[Announcement]:
-    """What the version of a record in a stream's image announces. ValueError if it is no record."""
-    deployment = from_image(image)
-    return [announcement(deployment, event) for event in deployment.news]
+class Topic:
+    """The topic that everyone may subscribe to, and the table for what goes to a deployment's own webhook."""
+
+    def __init__(self, arn: str, records: Records) -> None:
+        self._arn = arn
+        self._records = records
+
+    def announce(self, deployment: Deployment, event: Event) -> Announcement:
+        """Publish one fact of a deployment; what was published before is the same again.
+
+        What its webhook is to hear is kept first: the sender, whom the topic tells, finds it there.
+        """
+        found = announcement(deployment, event)
+        attributes = found.attributes
+        if is_wanted(deployment, event):
+            self._records.keep(delivery(deployment, found))
+            attributes |= FOR_WEBHOOK
+        self._sns.publish(TopicArn=self._arn, Message=found.body, MessageAttributes=attributes)
+        return found
+
+    @cached_property
+    def _sns(self) -> Any:
+        return boto3.client("sns", config=CONFIG)
+
+
+def is_wanted(deployment: Deployment, event: Event) -> bool:
+    """Whether the deployment's own webhook is to hear of it: of the cleanup's outcome, and of what it asks for."""
+    return deployment.cleanup_webhook is not None and event.type in OUTCOMES | set(deployment.webhook_events)
+
+
+def delivery(deployment: Deployment, found: Announcement) -> Delivery:
+    """What is posted of an announcement: with the keys beside its data that the Rust tracker posts."""
+    assert deployment.cleanup_webhook is not None  # noqa: S101 - for the type checker: there is one that wants it
+    type_ = found.data["event"]
+    event, status = MODELS_WORDS.get(type_, (type_, found.data["status"]))
+    body = {
+        "type": found.type,
+        "timestamp": found.timestamp,
+        "blueprint_id": deployment.blueprint_id,
+        "event": event,
+        "status": status,
+        "data": {**found.data, "attempts": found.data["round"]},
+    }
+    return Delivery(
+        blueprint_id=deployment.blueprint_id,
+        id=found.id,
+        url=deployment.cleanup_webhook,
+        secret=deployment.metadata.get("webhook_secret", ""),
+        body=msgspec.json.encode(body).decode(),
+        created_at=format_time(utc_now()),
+    )
 
 
 def announcement(deployment: Deployment, event: Event) -> Announcement:

@@ -23,13 +23,14 @@ logger = Logger(child=True)
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One HTTPS call: its method, the key in its path, query, body and who signed it."""
+    """One HTTPS call: its method, the key in its path, query, body, who signed it, and the delivery that its path names."""
 
     method: str
     path_key: str
     query: dict[str, str]
     body: str
     caller: str
+    webhook_id: str = ""
 
     @property
     def key(self) -> str:
@@ -69,7 +70,7 @@ def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, Any]:
 
 def read_call(event: Mapping[str, Any]) -> Call:
     """Read a REST API's proxy event."""
-    segment = (event.get("pathParameters") or {}).get("blueprint_id", "")
+    segments = event.get("pathParameters") or {}
     body = event.get("body") or ""
     if body and event.get("isBase64Encoded"):
         try:
@@ -79,10 +80,11 @@ def read_call(event: Mapping[str, Any]) -> Call:
     identity = (event.get("requestContext") or {}).get("identity") or {}
     return Call(
         method=event["httpMethod"],
-        path_key=unquote(segment),
+        path_key=unquote(segments.get("blueprint_id", "")),
         query={name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None},
         body=body,
         caller=identity.get("userArn") or identity.get("caller") or "unsigned",
+        webhook_id=unquote(segments.get("webhook_id", "")),
     )
 
 

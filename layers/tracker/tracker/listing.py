@@ -1,4 +1,4 @@
-"""Lists of deployments: the filters that a caller may name, and pages with a cursor."""
+"""Lists of deployments, and of their deliveries: the filters that a caller may name, and pages with a cursor."""
 
 import base64
 import re
@@ -14,6 +14,7 @@ LIMIT = 50
 LIMIT_MAX = 200
 # What is listed when no status is asked for: all that isn't over.
 CURRENT: tuple[str, ...] = ("Active", "Failed", "Terminating", "Unknown")
+DELIVERIES_HIDDEN = frozenset({"body", "version"})
 FILTERS = ("status", "deployment_type", "id", "quarantined", "without_ttl", "limit", "cursor")
 
 
@@ -87,6 +88,22 @@ def listed(records: Records, query: Query) -> dict[str, Any]:
         rest = listed(records, msgspec.structs.replace(query, cursor=following, limit=query.limit - len(items)))
         return {"deployments": items + rest["deployments"], "cursor": rest["cursor"]}
     return {"deployments": items, "cursor": _encoded(following)}
+
+
+def deliveries_listed(records: Records, key: str, query: dict[str, str]) -> dict[str, Any]:
+    """`{"deliveries": [...], "cursor": text or null}` of what is or was under a key; parameters `limit` and `cursor`."""
+    for name in query:
+        if name not in ("limit", "cursor"):
+            raise Invalid(name, "an unknown filter", "limit or cursor", malformed=True)
+    after = query.get("cursor")
+    if after is not None and not re.fullmatch("[!-~]{1,100}", after):
+        raise _bad_cursor()
+    page = records.deliveries(key, limit=_limit(query.get("limit", str(LIMIT))), after=after)
+    items = [
+        {name: value for name, value in msgspec.to_builtins(each).items() if name not in DELIVERIES_HIDDEN}
+        for each in page.items
+    ]
+    return {"deliveries": items, "cursor": page.last}
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

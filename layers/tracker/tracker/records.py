@@ -6,6 +6,7 @@ Partition key `blueprint_id`, sort key `item`:
 - `lease`: `ttl` and `generation`; its removal by DynamoDB means that the time is over.
 - `past#<generation>`: a Terminated record that a later registration or move replaced.
 - `moved`: {`to`, `generation`}, left at the old key when a key moves.
+- `delivery#<webhook-id>`: a delivery to the deployment's webhook, with its attempts.
 
 What is past its `ttl` counts as absent. Every change is a whole Put on condition that the version is the one
 that was read. Only the lifecycle decides on changes; this module knows no rule but that.
@@ -14,6 +15,7 @@ that was read. Only the lifecycle decides on changes; this module knows no rule 
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
@@ -27,6 +29,7 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
+from tracker.deliveries import KEPT, Attempt, Delivery
 from tracker.deployment import (
     Cleanup,
     Deployment,
@@ -47,6 +50,7 @@ RECORD = "record"
 LEASE = "lease"
 MOVED = "moved"
 PAST = "past#"
+DELIVERY = "delivery#"
 
 # DynamoDB's own attributes beside the deployment's fields.
 _KEPT_ONLY = {"item", "ttl", "due_shard", "quarantined"}
@@ -161,7 +165,28 @@ class _Record(Model):
     due = _Due()
 
 
+class _Delivery(Model):
+    # None of its attributes is the key of an index.
+    blueprint_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    ttl = NumberAttribute()
+    url = UnicodeAttribute()
+    secret = UnicodeAttribute(null=True)
+    body = UnicodeAttribute(null=True)
+    created_at = UnicodeAttribute()
+    state = UnicodeAttribute()
+    series = NumberAttribute()
+    attempts = JsonOf[list[Attempt]](list[Attempt])
+    next_attempt_at = UnicodeAttribute(null=True)
+    version = NumberAttribute()
+
+
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Deployment))
+
+
+DELIVERY_FIELDS = tuple(
+    field.name for field in msgspec.structs.fields(Delivery) if field.name not in ("blueprint_id", "id")
+)
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -186,6 +211,13 @@ class Page(msgspec.Struct, frozen=True):
 
     items: list[Listed]
     next_key: dict[str, Any] | None
+
+
+class Deliveries(msgspec.Struct, frozen=True):
+    """Some of a deployment's deliveries, without their bodies, and the id that the rest comes after, None at the end."""
+
+    items: list[Delivery]
+    last: str | None
 
 
 class DueKey(msgspec.Struct, frozen=True, order=True):
@@ -220,10 +252,12 @@ class Records:
         meta |= {"connect_timeout_seconds": 3, "read_timeout_seconds": 8}
         self._record = _bound(_Record, meta)
         self._item = _bound(_Item, meta)
+        self._delivery = _bound(_Delivery, meta)
         # One client for all of them: making one is most of a cold start.
         self._table = self._record._get_connection()  # noqa: SLF001
         self._connection = self._table.connection
-        self._item._get_connection().connection = self._connection  # noqa: SLF001
+        for other in (self._item, self._delivery):
+            other._get_connection().connection = self._connection  # noqa: SLF001
 
     # Reading
 
@@ -344,6 +378,40 @@ class Records:
 
         self._write(write)
 
+    # Deliveries
+
+    def delivery(self, key: str, id_: str) -> Delivery | None:
+        """One delivery, as it is now (a consistent read)."""
+        try:
+            found = self._delivery.get(key, DELIVERY + id_, consistent_read=True)
+        except self._delivery.DoesNotExist:
+            return None
+        return None if self._is_over(found.ttl) else _as_delivery(found)
+
+    def deliveries(self, key: str, *, limit: int, after: str | None = None) -> Deliveries:
+        """The deliveries of what is or was under a key, also before it moved away, in the order of their ids."""
+        start = None if after is None else {"blueprint_id": {"S": key}, "item": {"S": DELIVERY + after}}
+        found = self._delivery.query(
+            key,
+            self._delivery.item.startswith(DELIVERY),
+            limit=limit,
+            page_size=limit,
+            last_evaluated_key=start,
+            attributes_to_get=[name for name in self._delivery.get_attributes() if name != "body"],
+        )
+        items = [_as_delivery(item) for item in found if not self._is_over(item.ttl)]
+        following = found.last_evaluated_key
+        return Deliveries(items, following["item"]["S"].removeprefix(DELIVERY) if following else None)
+
+    def keep(self, delivery: Delivery) -> None:
+        """Keep a new delivery; one that is there already stays as it is."""
+        with suppress(LostError):
+            self._write(lambda: self._as_item(delivery).save(condition=self._absent()))
+
+    def attempted(self, old: Delivery, new: Delivery) -> None:
+        """Keep what became of a delivery; LostError if it isn't what it was."""
+        self._write(lambda: self._as_item(new).save(condition=_Delivery.version == old.version))
+
     # Within
 
     def _read(self, key: str, item: str) -> Deployment | None:
@@ -397,7 +465,14 @@ class Records:
     def _as_lease(self, deployment: Deployment) -> _Item:
         return self._item(deployment.blueprint_id, LEASE, generation=deployment.generation, ttl=expiry(deployment))
 
-    def _write(self, write: Callable[[], None]) -> None:
+    def _as_item(self, delivery: Delivery) -> _Delivery:
+        item = self._delivery(delivery.blueprint_id, DELIVERY + delivery.id)
+        for name in DELIVERY_FIELDS:
+            setattr(item, name, getattr(delivery, name))
+        item.ttl = epoch(parse_time(delivery.created_at) + KEPT)
+        return item
+
+    def _write(self, write: Callable[[], object]) -> None:
         """Write on a condition. LostError when it fails; a conflict of transactions decides nothing: again."""
         for attempt in range(CONFLICT_TRIES):
             try:
@@ -453,6 +528,14 @@ def _item_of(image: dict[str, Any]) -> _Record:
     except (*_MALFORMED, PynamoDBException) as error:
         raise _unreadable(error) from error
     return item
+
+
+def _as_delivery(item: _Delivery) -> Delivery:
+    found = {name: getattr(item, name) for name in DELIVERY_FIELDS}
+    for name in ("series", "version"):
+        found[name] = int(found[name])
+    found |= {"blueprint_id": item.blueprint_id, "id": item.item.removeprefix(DELIVERY), "body": item.body or ""}
+    return msgspec.convert(found, Delivery, from_attributes=True)
 
 
 def _unreadable(error: Exception) -> UnreadableError:

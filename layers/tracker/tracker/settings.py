@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_webhook_secrets: list[str] = []
 
     webhook_ports: list[int] = msgspec.field(default_factory=lambda: [443, 8443])
+    # Seconds from one attempt at a delivery to the next: over 28 hours.
+    webhook_gaps: list[int] = msgspec.field(default_factory=lambda: [5, 300, 1800, 7200, 18_000, 36_000, 36_000])
     # Webhooks on this machine, http too: only for a stack that runs on it.
     allow_http_loopback_webhooks: bool = False
 
