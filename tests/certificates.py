@@ -21,6 +21,7 @@ class Authority:
         certificate = (
             _begun(self._name, self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_signs_certificates(), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
@@ -28,7 +29,9 @@ class Authority:
     def texts(self, name: str, hosts: tuple[str, ...] = ()) -> dict[str, str]:
         """A new certificate for those host names or addresses: `cert` and `key`, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _begun(_named(name), self._name, key)
+        # Without it Python's own default takes no certificate, RFC 5280 being strict there.
+        issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = _begun(_named(name), self._name, key).add_extension(issued_by, critical=False)
         if hosts:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
@@ -46,6 +49,13 @@ class Authority:
         for path, text in zip(paths, (texts["cert"], texts["key"]), strict=True):
             path.write_text(text)
         return paths
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    others = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    return x509.KeyUsage(
+        **dict.fromkeys((*others, "encipher_only", "decipher_only"), False), key_cert_sign=True, crl_sign=True
+    )
 
 
 def _named(name: str) -> x509.Name:
@@ -66,6 +76,7 @@ def _begun(name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) 
         .subject_name(name)
         .issuer_name(issuer)
         .public_key(key.public_key())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
