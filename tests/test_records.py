@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from pynamodb.exceptions import PutError, TransactWriteError
 
 from tests.fakes import NOW, Clock, Engine, Wire, a_deployment
 from tracker.deployment import Cleanup, CleanupError, Event, QosParameters, Resource, ResourceSpec, format_time
+from tracker.errors import Contended
 from tracker.lifecycle import Lifecycle
 from tracker.records import DueKey, LostError, Page, Records, from_image, shard_of
 
@@ -312,10 +312,10 @@ def test_a_transaction_conflict_is_tried_again_with_jitter(
 
 def test_conflicts_without_end_are_an_error_and_never_a_lost_condition(store: Records, wire: Wire) -> None:
     wire.conflict(1000)
-    with pytest.raises(TransactWriteError):
+    with pytest.raises(Contended):
         store.create(a_deployment())
     first = a_deployment()
-    with pytest.raises(PutError):
+    with pytest.raises(Contended):
         store.replace(first, msgspec.structs.replace(first, version=1))
 
 

@@ -40,6 +40,7 @@ from tracker.deployment import (
     expiry,
     parse_time,
 )
+from tracker.errors import Contended
 
 SHARDS = ("0", "1", "2", "3")
 MOVED_KEPT = timedelta(days=30)
@@ -481,8 +482,10 @@ class Records:
                 codes = _codes(error)
                 if "ConditionalCheckFailed" in codes:
                     raise LostError(self._told(error)) from error
-                if not codes & CONFLICT_CODES or attempt == CONFLICT_TRIES - 1:
+                if not codes & CONFLICT_CODES:
                     raise
+                if attempt == CONFLICT_TRIES - 1:
+                    raise Contended("the table is changed by too many at once; the same call again is safe") from error
                 self._pause(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - jitter, no secret
             else:
                 return
