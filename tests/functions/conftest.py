@@ -20,6 +20,7 @@ from tracker.settings import settings
 
 ROOT = Path(__file__).parent.parent.parent
 MODE = "/stack/cleanup-mode"
+WEBHOOK_SECRET = "A" * 48
 
 
 @dataclass
@@ -61,6 +62,8 @@ class Stack:
     dead_letters: str
     set_aside: str
     subscriber: str
+    deliveries: str
+    undelivered: str
     loaded: dict[str, ModuleType] = field(default_factory=dict)
 
     def call(self, verb: str, event: Any, context: Context | None = None) -> Any:
@@ -124,10 +127,17 @@ class Stack:
 @pytest.fixture
 def stack(moto_table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     sqs, sns = boto3.client("sqs"), boto3.client("sns")
-    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("dead", "aside", "subscriber")}
+    urls = {
+        name: sqs.create_queue(QueueName=name)["QueueUrl"]
+        for name in ("dead", "aside", "subscriber", "deliveries", "undelivered")
+    }
     topic = sns.create_topic(Name="topic")["TopicArn"]
     queue = sqs.get_queue_attributes(QueueUrl=urls["subscriber"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"})
+    policy = {"FilterPolicy": json.dumps({"webhook": ["wanted"]}), "RawMessageDelivery": "true"}
+    arn = sqs.get_queue_attributes(QueueUrl=urls["deliveries"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=policy)
+    boto3.client("secretsmanager").create_secret(Name="webhooks", SecretString=json.dumps({"current": WEBHOOK_SECRET}))
     machine = boto3.client("stepfunctions").create_state_machine(
         name="cleanup",
         definition=json.dumps({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}),
@@ -140,13 +150,17 @@ def stack(moto_table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         "MODE_PARAMETER": MODE,
         "DEAD_LETTER_QUEUE_URL": urls["dead"],
         "SET_ASIDE_QUEUE_URL": urls["aside"],
+        "DELIVERIES_QUEUE_URL": urls["deliveries"],
+        "UNDELIVERED_QUEUE_URL": urls["undelivered"],
+        "WEBHOOK_SECRET": "webhooks",
+        "ALLOW_HTTP_LOOPBACK_WEBHOOKS": "true",
         "AWS_ACCOUNT": "123456789012",
         "POWERTOOLS_SERVICE_NAME": "tracker",
         "POWERTOOLS_TRACE_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    found = Stack(moto_table, machine, urls["dead"], urls["aside"], urls["subscriber"])
+    found = Stack(moto_table, machine, *urls.values())
     found.set_mode("enforce")
     yield found
     DEFAULT_PROVIDERS.clear()
