@@ -61,7 +61,7 @@ def stack(table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     }.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    found = Stack(table, machine, dead_letters="", set_aside="", subscriber="")
+    found = Stack(table, machine, dead_letters="", set_aside="", subscriber="", deliveries="", undelivered="")
     found.set_mode("enforce")
     yield found
     DEFAULT_PROVIDERS.clear()
