@@ -9,6 +9,7 @@ import boto3
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 
 from tracker import events
 from tracker.deliveries import HIDDEN_MAX, Delivery, Errand, errand
@@ -96,9 +97,13 @@ def following(wanted: Errand) -> Errand:
 def hide(receipt: str, wait: timedelta) -> None:
     """Let the queue bring a message when its time has come, or as late as it can."""
     seconds = max(1, ceil(min(wait, HIDDEN_MAX).total_seconds()))
-    sqs().change_message_visibility(
-        QueueUrl=settings().deliveries_queue_url, ReceiptHandle=receipt, VisibilityTimeout=seconds
-    )
+    try:
+        sqs().change_message_visibility(
+            QueueUrl=settings().deliveries_queue_url, ReceiptHandle=receipt, VisibilityTimeout=seconds
+        )
+    except ClientError as error:
+        # It comes earlier then, and what is kept of the delivery says that it isn't its time.
+        logger.warning("a message can't be hidden", extra={"reason": error.response["Error"]["Code"]})
 
 
 def note(delivery: Delivery) -> None:
