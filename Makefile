@@ -35,6 +35,10 @@ up: setup ## Start a stack on this machine that keeps running
 down: setup ## End it; ARGS=--discard forgets what was in it
 	@$(PYTHON) -m local down $(ARGS)
 
+.PHONY: replay
+replay: setup ## Try the webhook deliveries anew that were given up; ARGS="--stack NAME" on AWS
+	@$(PYTHON) -m local.replay $(ARGS)
+
 .PHONY: test
 test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to pytest
 	@.venv/bin/pytest $(ARGS)

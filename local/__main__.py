@@ -8,10 +8,9 @@ import msgspec
 
 from local.build import STATE
 from local.processes import LocalError
-from local.stack import Running, Stack, end_on_sigterm
+from local.stack import OUTPUTS, Running, Stack, end_on_sigterm
 
 FOLDER = STATE / "stack"
-OUTPUTS = STATE / "outputs.json"
 
 
 def up(host: str, port: int) -> None:

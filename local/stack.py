@@ -31,6 +31,7 @@ from local.processes import LocalError, Process, answers, free_port, launch, tai
 NAME = "deployment-tracker"
 STAGE = "v1"
 SCRATCH_NEEDED = 4 * 1024**3
+OUTPUTS = STATE / "outputs.json"
 MINISTACK = STATE / "ministack" / "bin" / "ministack"
 
 
@@ -108,7 +109,7 @@ class Stack:
     def client(self, service: str) -> Any:
         """A boto3 client of a service of this stack (EC2's leads to the stand-in)."""
         endpoint = self.running.ec2_endpoint if service == "ec2" else self.running.endpoint
-        return _client(service, endpoint)
+        return client_of(service, endpoint)
 
     def start(self) -> Running:
         """Build, start and deploy. Whatever fails, nothing is left running; the logs are."""
@@ -218,11 +219,11 @@ class Stack:
                 log=self.folder / "deploy.log",
                 endpoint=endpoint,
             )
-        (stack,) = _client("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
+        (stack,) = client_of("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         # MiniStack leaves out what a template reserves. 0 reserves nothing.
         if reserved := int(parameters["ReleaseConcurrency"]):
-            _client("lambda", endpoint).put_function_concurrency(
+            client_of("lambda", endpoint).put_function_concurrency(
                 FunctionName=outputs["ReleaseFunctionName"], ReservedConcurrentExecutions=reserved
             )
         return outputs
@@ -260,7 +261,8 @@ def _docker_engine() -> str:
         client.close()
 
 
-def _client(service: str, endpoint: str) -> Any:
+def client_of(service: str, endpoint: str) -> Any:
+    """A boto3 client of a stack at that endpoint."""
     return boto3.client(
         service,
         region_name=REGION,
