@@ -186,7 +186,16 @@ class Stack:
             SFTP_ENABLED="0",
             LOG_LEVEL="INFO",
         )
+        self._read_streams_anew()
         self._launch("ministack", [MINISTACK], env, ready=f"{endpoint}/_ministack/health")
+
+    def _read_streams_anew(self) -> None:
+        """MiniStack saves how far functions have read the table's stream, but not the stream: they would miss its start."""
+        file = self.folder / "state" / "lambda.json"
+        if file.exists():
+            saved = msgspec.json.decode(file.read_bytes())
+            saved["payload"].pop("dynamodb_stream_positions", None)
+            file.write_bytes(msgspec.json.encode(saved))
 
     def _launch_ec2(self, port: int, endpoint: str) -> None:
         command = [sys.executable, "-m", "local.ec2", "--host", self._host, "--port", str(port)]
