@@ -220,7 +220,7 @@ def containerd(docker_engine: docker_sdk.DockerClient, busybox: str) -> Iterator
         command = [ctr, "--namespace", namespace, *words]
         return subprocess.run(command, check=check, capture_output=True, env=env, input=stdin).stdout.decode()
 
-    call("images", "import", "-", stdin=b"".join(docker_engine.images.get(busybox).save(named=True)))
+    call("images", "import", "-", stdin=b"".join(docker_engine.images.get(busybox).save(named=busybox)))
     call.namespace, call.address, call.image = namespace, address, f"docker.io/{busybox}"  # type: ignore[attr-defined]
     yield call
     for name in call("containers", "ls", "-q").split():
@@ -291,7 +291,7 @@ def podman_image(docker_engine: docker_sdk.DockerClient, busybox: str) -> Iterat
     podman = shutil.which("podman")
     if not podman:
         pytest.skip("podman isn't there (apt: podman); its stand-in is tested anyway")
-    archive = b"".join(docker_engine.images.get(busybox).save(named=True))
+    archive = b"".join(docker_engine.images.get(busybox).save(named=busybox))
     loaded = subprocess.run([podman, "load", "--quiet"], check=True, capture_output=True, input=archive)
     name = loaded.stdout.decode().split()[-1]
     yield name
