@@ -15,12 +15,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from threading import Lock
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import docker
 from docker.errors import DockerException, NotFound
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from local.api import path_of
 from local.processes import LocalError
@@ -29,7 +31,9 @@ from tracker.deployment import parse_time
 
 MARK = "BlueprintDeployment"
 # Those that need nothing but the stack.
-SCENES = 6
+SCENES = 8
+# Seconds from one attempt at a webhook to the next; without it they are 5, 300, 1800 ...
+GAPS = "3,3,10"
 STARTED = datetime.now(UTC)
 
 _out = Lock()
@@ -240,6 +244,112 @@ def not_ours(stack: Stack) -> None:
     scene.expect("forgotten by hand, with a reason", is_so=record["status"] == "Terminated")
 
 
+def told_to_its_webhook(stack: Stack) -> None:
+    """A receiver knows by the signature who called, and a changed copy from the real thing."""
+    scene = Scene(stack, "webhook")
+    with Receiver(stack, [200]) as receiver:
+        scene.call("POST", body=scene.registration(Rented(stack).ids, cleanup_webhook=receiver.url), expected=201)
+        scene.call("DELETE", expected=202)
+        scene.follow_to_the_end()
+        (call,) = receiver.calls(1)
+        scene.say(f"its webhook was posted {call.body[:118].decode()} ...")
+        scene.expect("the signature is the tracker's, by the public standardwebhooks library", is_so=call.is_genuine)
+        changed = call.body.replace(b"success", b"failed!")
+        scene.expect("a changed copy of it is not", is_so=not receiver.verifies(call.headers, changed))
+
+
+def told_to_a_webhook_that_fails(stack: Stack) -> None:
+    """It answers 500, then 503; what it missed comes again by itself."""
+    scene = Scene(stack, "patience")
+    with Receiver(stack, [500, 503, 200]) as receiver:
+        scene.call("POST", body=scene.registration(Rented(stack).ids, cleanup_webhook=receiver.url), expected=201)
+        scene.call("DELETE", expected=202)
+        scene.follow_to_the_end()
+        scene.say(f"attempts are {GAPS} s apart here; by default 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h")
+        calls_ = receiver.calls(3)
+        for n, call in enumerate(calls_, 1):
+            scene.say(f"attempt {n} at its webhook: answered {call.answer}", call.at)
+        is_same = len({(call.headers["webhook-id"], call.body) for call in calls_}) == 1
+        scene.expect("all had the same id and body, each signed anew", is_so=is_same)
+        scene.expect("and every signature verifies", is_so=all(call.is_genuine for call in calls_))
+        (delivery,) = until(lambda: delivered(scene))
+        attempts = [attempt["status"] for attempt in delivery["attempts"]]
+        scene.expect(f"the tracker has the delivery with its attempts: {attempts}", is_so=attempts == [500, 503, 200])
+
+
+def delivered(scene: Scene) -> list[dict[str, Any]]:
+    """The deliveries of a deployment that are done."""
+    return [each for each in scene.call("GET", "deliveries")["deliveries"] if each["state"] == "delivered"]
+
+
+def until[T](what: Callable[[], T], seconds: float = 60) -> T:
+    """It, once it is something."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        if time.monotonic() > end:
+            raise WrongError(f"nothing came in {seconds} s")
+        time.sleep(0.3)
+    return found
+
+
+class Call(NamedTuple):
+    """What a receiver heard, how it answered, and whether the signature is good."""
+
+    at: datetime
+    headers: dict[str, str]
+    body: bytes
+    answer: int
+    is_genuine: bool
+
+
+class Receiver:
+    """An HTTP server on loopback that checks signatures. It answers so, one after the other, and then goes on with the last."""
+
+    def __init__(self, stack: Stack, answers: list[int]) -> None:
+        arn = stack.outputs["WebhookSecretArn"]
+        secret = json.loads(stack.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+        self._webhook = Webhook(f"whsec_{secret['current']}")
+        self._heard: list[Call] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                answer = answers.pop(0) if len(answers) > 1 else answers[0]
+                is_genuine = receiver.verifies(headers, body)
+                receiver._heard.append(Call(datetime.now(UTC), headers, body, answer, is_genuine))
+                self.send_response(answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def verifies(self, headers: dict[str, str], body: bytes) -> bool:
+        """Whether the stack signed this."""
+        try:
+            self._webhook.verify(body, headers)
+        except WebhookVerificationError:
+            return False
+        return True
+
+    def calls(self, number: int) -> list[Call]:
+        """What it heard, once that is so much."""
+        return until(lambda: self._heard if len(self._heard) >= number else [])
+
+
 def a_container(stack: Stack) -> None:
     """A real container with a volume and a network, where a Docker engine answers."""
     scene = Scene(stack, "container")
@@ -343,7 +453,24 @@ class Topic:
         return sorted(found.values(), key=lambda body: (body["data"]["blueprint_id"], body["data"]["sequence"]))
 
 
-def what_was_announced(stack: Stack, heard: list[dict[str, Any]]) -> None:
+class Subscriber:
+    """An HTTP server on loopback that subscribes to the topic, confirms, and hears of good ends alone."""
+
+    def __init__(self, stack: Stack, receiver: Receiver) -> None:
+        self._receiver = receiver
+        topic, sns = stack.outputs["TopicArn"], stack.client("sns")
+        attributes = {"FilterPolicy": json.dumps({"event": ["cleanup_succeeded"]}), "RawMessageDelivery": "true"}
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=receiver.url, Attributes=attributes)
+        (asked,) = receiver.calls(1)
+        sns.confirm_subscription(TopicArn=topic, Token=json.loads(asked.body)["Token"])
+        print(f"\n{receiver.url} subscribed to the topic, was asked to confirm, and did.")
+
+    def heard(self, number: int) -> list[dict[str, Any]]:
+        """What the topic posted since, once that is so much."""
+        return [json.loads(call.body) for call in self._receiver.calls(number + 1)[1:]]
+
+
+def what_was_announced(stack: Stack, heard: list[dict[str, Any]], subscriber: Subscriber) -> None:
     """Print what came out of the topic, and check that it is what the records say, to the last fact."""
     print("\nWhat came out of the topic:")
     by_deployment: dict[str, list[dict[str, Any]]] = {}
@@ -358,6 +485,10 @@ def what_was_announced(stack: Stack, heard: list[dict[str, Any]]) -> None:
         raise WrongError(f"only {len(by_deployment)} deployments were announced")
     outcomes = [a for a in heard if a["type"] == "deployment.cleanup_succeeded"]
     print(f"  {len(heard)} announcements of {len(by_deployment)} deployments, none missing; {len(outcomes)} receipts")
+    posted = {announcement["id"] for announcement in subscriber.heard(len(outcomes))}
+    if posted != {announcement["id"] for announcement in outcomes}:
+        raise WrongError("the HTTP subscriber didn't hear the good ends, and them alone")
+    print(f"  {len(posted)} were posted to the HTTP subscriber: the good ends, as its filter policy says")
 
 
 def faults(stack: Stack, wanted: list[dict[str, Any]]) -> None:
@@ -428,11 +559,18 @@ def leases(stack: Stack, *, are_heard: bool) -> None:
 def play(stack: Stack) -> None:
     """All scenes, side by side where they don't disturb each other."""
     topic = Topic(stack)
+    with Receiver(stack, [200]) as receiver:
+        play_scenes(stack, topic, Subscriber(stack, receiver))
+
+
+def play_scenes(stack: Stack, topic: Topic, subscriber: Subscriber) -> None:
+    """While both listen."""
     sweep(stack, is_on=False)
     print("\nThe sweep is off: what expires now does so by its removed lease.\n")
 
     def the_others() -> None:
         scenes = [expires_by_its_lease, terminated_by_a_call, ended_by_events, not_ours, a_container]
+        scenes += [told_to_its_webhook, told_to_a_webhook_that_fails]
         with ThreadPoolExecutor(len(scenes)) as pool:
             for done in [pool.submit(scene, stack) for scene in scenes]:
                 done.result()
@@ -443,14 +581,14 @@ def play(stack: Stack) -> None:
 
     fails_and_is_mended(stack, the_others)
     time.sleep(2)
-    what_was_announced(stack, topic.heard())
+    what_was_announced(stack, topic.heard(), subscriber)
 
 
 def main() -> None:
     """Set up, play, tidy up."""
     global STARTED  # noqa: PLW0603 - the one clock of the timeline
     try:
-        with Stack() as stack:
+        with Stack(parameters={"WebhookGaps": GAPS}) as stack:
             STARTED = datetime.now(UTC)
             play(stack)
             print(f"\nAll as it should be, in {(datetime.now(UTC) - STARTED).total_seconds():.0f} s after set-up.")

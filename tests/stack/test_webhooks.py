@@ -109,7 +109,7 @@ def test_a_webhook_given_up_is_a_dead_letter_and_replayed_from_there(stack: Stac
         until(in_state(caller, key, "dead"))
         queues = stack.outputs["UndeliveredQueueUrl"], stack.outputs["DeliveriesQueueUrl"]
         reasons = until(lambda: replay(stack.client("sqs"), *queues))
-        assert reasons == ["answered 500"]
+        assert "answered 500" in reasons
         (delivery,) = until(in_state(caller, key, "delivered"))
     assert delivery["series"] == 2
     assert len({heard.body for heard in receiver.heard}) == 1
