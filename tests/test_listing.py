@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.fakes import NOW, Clock, Wire, a_deployment
+from tests.fakes import NOW, Clock, Engine, Wire, a_deployment
 from tracker.deployment import Cleanup, format_time
 from tracker.errors import Invalid
 from tracker.listing import CURRENT, Query, listed, parse_query
@@ -215,3 +215,10 @@ def test_a_cursor_goes_on_after_what_it_stood_on_is_gone(several: Records, clock
     several.replace(third, ended)
     rest = listed(several, parse_query({"status": "Active", "cursor": page["cursor"]}))
     assert [item.blueprint_id for item in rest["deployments"]] == ["a4"]
+
+
+def test_what_is_no_record_hides_no_other(several: Records, engine: Engine) -> None:
+    for key, provider in (("a0", {"S": "[garbage"}), ("a9", {"S": "null"})):
+        item = {"blueprint_id": {"S": key}, "item": {"S": "record"}, "status": {"S": "Active"}, "provider": provider}
+        engine.client.put_item(TableName=engine.table, Item=item)
+    assert through(several, status="Active", limit="2") == ["a1", "a2", "a3", "a4"]

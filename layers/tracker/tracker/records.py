@@ -21,6 +21,7 @@ from typing import Any
 from zlib import crc32
 
 import msgspec
+from aws_lambda_powertools import Logger
 from pynamodb.attributes import Attribute, BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.constants import ALL_OLD, STRING
 from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError, UpdateError
@@ -56,6 +57,7 @@ DELIVERY = "delivery#"
 # DynamoDB's own attributes beside the deployment's fields.
 _KEPT_ONLY = {"item", "ttl", "due_shard", "quarantined"}
 
+logger = Logger(child=True)
 
 # What reading an item raises that isn't a record.
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, msgspec.MsgspecError)
@@ -437,8 +439,17 @@ class Records:
             yield DueKey(due_at=int(found.due_at), blueprint_id=found.blueprint_id)
 
     def _page(self, found: Any) -> Page:
-        items = [_listed(item) for item in found if item.item == RECORD and not self._is_over(item.ttl)]
-        return Page(items=items, next_key=found.last_evaluated_key)
+        items = []
+        while True:
+            try:
+                item = next(found)
+                if item.item == RECORD and not self._is_over(item.ttl):
+                    items.append(_listed(item))
+            except StopIteration:
+                return Page(items=items, next_key=found.last_evaluated_key)
+            except _MALFORMED:
+                # One that is no record must not hide the others.
+                logger.exception("a record can't be listed")
 
     def _is_over(self, ttl: float | None) -> bool:
         return ttl is not None and ttl <= self._clock().timestamp()
