@@ -38,15 +38,17 @@ REFUSALS = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotA
 KEEPS = {"get", "put"}
 ALLOWED = {
     "register": KEEPS | {"delete", "dead letter"},
-    "inspect": {"get", "query by_id", "query by_status"},
+    "inspect": {"get", "query by_id", "query by_status", "query deliveries"},
     "amend": KEEPS | {"delete"},
     "terminate": KEEPS | {"start", "dead letter"},
     # What its stream gives up goes aside under its role.
     "expire": KEEPS | {"update", "query due", "start", "describe execution", "invoke plan", "read mode", "set aside"},
-    "release": KEEPS | {"delete", "read mode", "describe instances", "read secret"},
-    "plan": KEEPS | {"describe instances", "read secret"},
+    "release": KEEPS | {"delete", "read mode", "describe instances", "read secret", "read webhook's secret"},
+    "plan": KEEPS | {"describe instances", "read secret", "read webhook's secret"},
     "restore": KEEPS,
-    "announce": {"publish", "set aside"},
+    "announce": {"put", "publish", "set aside"},
+    "deliver": KEEPS | {"hide", "undelivered", "read webhook's secret", "read stack's webhook secret"},
+    "redeliver": KEEPS | {"publish", "deliver"},
 }
 # A topic's own policy, where none is given, is for everyone in the account.
 EVERYONE = {"publish"}
@@ -87,6 +89,15 @@ def calls(stack: Stack) -> dict[str, Call]:
         "query by_id": query("by_id", "id"),
         "query by_status": query("by_status", "status"),
         "query due": query("due", "due_shard"),
+        "query deliveries": (
+            "dynamodb",
+            "query",
+            table
+            | {
+                "KeyConditionExpression": "blueprint_id = :v",
+                "ExpressionAttributeValues": {":v": {"S": "nobody"}},
+            },
+        ),
         "drop": ("dynamodb", "delete_table", {"TableName": "another"}),
         "start": ("stepfunctions", "start_execution", {"stateMachineArn": machine, "input": state}),
         "describe execution": ("stepfunctions", "describe_execution", {"executionArn": execution}),
@@ -108,6 +119,13 @@ def calls(stack: Stack) -> dict[str, Call]:
         "publish": ("sns", "publish", {"TopicArn": out["TopicArn"], "Message": "{}"}),
         "dead letter": send("DeadLetterQueueUrl"),
         "set aside": send("SetAsideQueueUrl"),
+        "deliver": send("DeliveriesQueueUrl"),
+        "undelivered": send("UndeliveredQueueUrl"),
+        "hide": (
+            "sqs",
+            "change_message_visibility",
+            {"QueueUrl": out["DeliveriesQueueUrl"], "ReceiptHandle": "none", "VisibilityTimeout": 0},
+        ),
         "read mode": ("ssm", "get_parameter", {"Name": out["ModeParameter"]}),
         "change mode": (
             "ssm",
@@ -117,6 +135,12 @@ def calls(stack: Stack) -> dict[str, Call]:
         "describe instances": ("ec2", "describe_instances", {}),
         "start an instance": ("ec2", "run_instances", {"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1}),
         "read secret": ("secretsmanager", "get_secret_value", {"SecretId": "deployment-tracker/ssh"}),
+        "read webhook's secret": (
+            "secretsmanager",
+            "get_secret_value",
+            {"SecretId": "deployment-tracker/webhooks/team"},
+        ),
+        "read stack's webhook secret": ("secretsmanager", "get_secret_value", {"SecretId": out["WebhookSecretArn"]}),
         "read another's secret": ("secretsmanager", "get_secret_value", {"SecretId": "payroll/root"}),
         "take a role": (
             "sts",
