@@ -1,7 +1,9 @@
 """The whole path to a webhook on a stack: record, stream, topic, queue, signature, receiver, and back from the dead."""
 
+import io
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -233,6 +235,75 @@ def test_an_http_subscriber_of_the_topic_confirms_and_hears_what_its_filter_lets
         heard = until(lambda: subscriber.heard[1:])
         assert [json.loads(each.body)["id"] for each in heard] == [f"{record['generation']}-1"]
         sns.unsubscribe(SubscriptionArn=answer["SubscriptionArn"])
+
+
+SUBSCRIBER = """
+import boto3, json, os
+def handler(event, context):
+    for record in event["Records"]:
+        boto3.client("sqs").send_message(QueueUrl=os.environ["HEARD"], MessageBody=record["Sns"]["Message"])
+"""
+
+
+def test_a_function_that_subscribes_is_invoked_with_what_its_filter_lets_through(
+    stack: Stack, caller: Caller, key: str
+) -> None:
+    """As docs/webhooks.md shows it."""
+    sqs, sns, functions, arn = (
+        stack.client("sqs"),
+        stack.client("sns"),
+        stack.client("lambda"),
+        stack.outputs["TopicArn"],
+    )
+    queue = sqs.create_queue(QueueName=f"heard-{key}")["QueueUrl"]
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("subscriber.py", SUBSCRIBER)
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    iam = stack.client("iam")
+    role = iam.create_role(RoleName=key, AssumeRolePolicyDocument=policy(trusted))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=key, PolicyName="send", PolicyDocument=policy(allowed))
+    function = functions.create_function(
+        FunctionName=key,
+        Role=role,
+        Runtime="python3.13",
+        Handler="subscriber.handler",
+        Timeout=30,
+        Code={"ZipFile": code.getvalue()},
+        Environment={"Variables": {"HEARD": queue}},
+    )["FunctionArn"]
+    functions.add_permission(
+        FunctionName=key,
+        StatementId="tracker",
+        Action="lambda:InvokeFunction",
+        Principal="sns.amazonaws.com",
+        SourceArn=arn,
+    )
+    wanted = json.dumps({"event": ["cleanup_succeeded"], "blueprint_id": [{"prefix": key[:12]}]})
+    found = sns.subscribe(TopicArn=arn, Protocol="lambda", Endpoint=function, Attributes={"FilterPolicy": wanted})
+    caller.register(key)
+    caller.call("DELETE", key, expected=202)
+    caller.terminated(key)
+    messages = until(lambda: sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"))
+    assert [json.loads(message["Body"])["type"] for message in messages] == ["deployment.cleanup_succeeded"]
+    sns.unsubscribe(SubscriptionArn=found["SubscriptionArn"])
+
+
+def policy(statement: Record) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def test_an_e_mail_address_may_subscribe_with_a_filter_beside_the_webhooks(stack: Stack) -> None:
+    """As docs/webhooks.md shows it."""
+    sns, arn = stack.client("sns"), stack.outputs["TopicArn"]
+    wanted = json.dumps({"event": ["quarantined"]})
+    found = sns.subscribe(
+        TopicArn=arn, Protocol="email", Endpoint="ops@example.org", Attributes={"FilterPolicy": wanted}
+    )
+    kept = sns.get_subscription_attributes(SubscriptionArn=found["SubscriptionArn"])["Attributes"]
+    assert json.loads(kept["FilterPolicy"]) == {"event": ["quarantined"]}
+    sns.unsubscribe(SubscriptionArn=found["SubscriptionArn"])
 
 
 def test_a_late_webhook_is_delivered_within_its_time(caller: Caller, key: str) -> None:
