@@ -1,6 +1,7 @@
 """The world that proofs run in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import time_machine
@@ -11,7 +12,19 @@ from tests.table import create_table
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A fresh small AWS at a fixed time."""
-    with time_machine.travel(START, tick=False) as clock, mock_aws():
-        yield World(clock, monkeypatch, create_table)
+def make_world(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[World]]:
+    """A fresh small AWS at a fixed time, each time it is called."""
+
+    @contextmanager
+    def made() -> Iterator[World]:
+        with time_machine.travel(START, tick=False) as clock, mock_aws():
+            yield World(clock, monkeypatch, create_table)
+
+    return made
+
+
+@pytest.fixture
+def world(make_world: Callable[[], AbstractContextManager[World]]) -> Iterator[World]:
+    """One of them."""
+    with make_world() as made:
+        yield made
