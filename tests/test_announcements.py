@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from tests.fakes import NOW, Clock, Engine, a_deployment
 from tracker import brakes
-from tracker.announcements import MESSAGE_BYTES, UNPROVEN_FIRST, Announcement, announcement, receipt
+from tracker.announcements import (
+    MESSAGE_BYTES,
+    UNPROVEN_FIRST,
+    Announcement,
+    announcement,
+    delivery,
+    is_wanted,
+    receipt,
+)
 from tracker.deployment import (
     EVENT_TYPES,
     RESOURCES_MAX,
@@ -131,7 +139,7 @@ def test_a_receipt_shows_the_unproven_first_and_forty_at_most() -> None:
 
 @pytest.mark.parametrize("type_", EVENT_TYPES)
 @pytest.mark.parametrize("worst", ['"', "\\", "\x01", "ä", "🐙", "x"])
-def test_no_message_is_larger_than_its_bound(type_: str, worst: str) -> None:
+def test_no_message_and_no_body_for_a_webhook_is_larger_than_its_bound(type_: str, worst: str) -> None:
     """Each of its parts as large as the record allows, and of what JSON writes the longest."""
 
     def text(limit: int) -> str:
@@ -157,6 +165,8 @@ def test_no_message_is_larger_than_its_bound(type_: str, worst: str) -> None:
     )
     found = announcement(deployment, an_event(type_, detail={"error": text(2000), "ids": [text(1000)] * 3}))
     assert sized(found) <= MESSAGE_BYTES == 16 * 1024
+    hooked = msgspec.structs.replace(deployment, cleanup_webhook="https://hooks.example.org/x")
+    assert len(delivery(hooked, found).body.encode()) < 20_000
     if type_ in ("cleanup_succeeded", "cleanup_failed"):
         assert found.data["truncated"]
         assert found.data["counts"] == {"present": RESOURCES_MAX}
@@ -194,3 +204,42 @@ def test_no_announcement_holds_metadata_or_the_webhook() -> None:
     deployment = a_deployment(metadata={"note": "hunter2"}, cleanup_webhook="https://example.com/hunter2")
     for type_ in EVENT_TYPES:
         assert "hunter2" not in announcement(deployment, an_event(type_)).body
+
+
+HOOKED: dict[str, Any] = {"cleanup_webhook": "https://hooks.example.org/hunter2"}
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_a_webhook_hears_of_outcomes_alone_unless_it_asks_for_more(type_: Any) -> None:
+    event = an_event(type_)
+    is_outcome = type_ in ("cleanup_succeeded", "cleanup_failed")
+    assert is_wanted(a_deployment(**HOOKED), event) == is_outcome
+    assert is_wanted(a_deployment(**HOOKED, webhook_events=["moved"]), event) == (is_outcome or type_ == "moved")
+    assert is_wanted(a_deployment(**HOOKED, webhook_events=list(EVENT_TYPES)), event)
+    assert not is_wanted(a_deployment(webhook_events=list(EVENT_TYPES)), event)
+
+
+@pytest.mark.parametrize(
+    ("type_", "event", "status"),
+    [
+        ("cleanup_succeeded", "cleanup", "success"),
+        ("cleanup_failed", "cleanup", "failed"),
+        ("moved", "moved", "Active"),
+    ],
+)
+def test_a_webhook_is_told_in_the_models_words_beside_the_data(type_: Any, event: str, status: str) -> None:
+    deployment = a_deployment(**HOOKED, metadata={"webhook_secret": "tracker/webhooks/x"})
+    found = announcement(deployment, an_event(type_))
+    made = delivery(deployment, found)
+    body = json.loads(made.body)
+    assert {name: body[name] for name in ("type", "timestamp", "blueprint_id", "event", "status")} == {
+        "type": f"deployment.{type_}",
+        "timestamp": AT,
+        "blueprint_id": "svc-1",
+        "event": event,
+        "status": status,
+    }
+    assert body["data"] == {**json.loads(found.body)["data"], "attempts": 2}
+    assert (made.id, made.url, made.secret) == (found.id, HOOKED["cleanup_webhook"], "tracker/webhooks/x")
+    assert "hunter2" not in made.body
+    assert "webhook" not in made.body

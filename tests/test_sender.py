@@ -9,8 +9,8 @@ import boto3
 import pytest
 from standardwebhooks import Webhook
 
-from tests.fakes import NOW, Clock
-from tests.test_deliveries import SECRET, a_delivery, secret_of
+from tests.fakes import NOW, Clock, Engine
+from tests.test_deliveries import SECRET, a_delivery, an_attempt, secret_of
 from tracker.deliveries import Delivery, Errand
 from tracker.records import LostError, Records
 from tracker.sender import Sender, Sent
@@ -285,3 +285,22 @@ def test_a_webhooks_deliveries_are_listed_by_page_without_their_bodies(records: 
     assert [each.id for each in first.items + rest.items] == [f"generation-{n}" for n in range(5)]
     assert {each.body for each in first.items} == {""}
     assert rest.last is None
+
+
+def test_what_is_kept_of_a_webhook_is_kept_by_the_real_engine_too(store: Records, engine: Engine) -> None:
+    first = a_delivery()
+    store.keep(first)
+    store.keep(a_delivery(url="https://other.example.org/"))
+    found = store.delivery("svc-1", "generation-1")
+    assert found == first
+    tried = found.attempted(an_attempt(), SETTINGS.webhook_gaps, now=NOW, jitter=0)
+    store.attempted(found, tried)
+    with pytest.raises(LostError):
+        store.attempted(found, tried)
+    assert store.delivery("svc-1", "generation-1") == tried
+    store.keep(a_delivery(id="generation-2"))
+    page = store.deliveries("svc-1", limit=1)
+    assert [each.id for each in page.items] == ["generation-1"]
+    assert [each.id for each in store.deliveries("svc-1", limit=1, after=page.last).items] == ["generation-2"]
+    for index in ("by_id", "by_status", "due"):
+        assert engine.client.scan(TableName=engine.table, IndexName=index)["Count"] == 0
