@@ -6,12 +6,14 @@ from uuid import uuid4
 import pytest
 
 from local.stack import Stack
+from tests.real_targets import REQUIRED
 from tests.stack.caller import Caller, Topic
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    with Stack(wait_scale=0.2, parameters={"SweepState": "DISABLED"}) as found:
+    # Many at once wait for each other: the more, the longer.
+    with Stack(wait_scale=0.2 if REQUIRED else 0.1, parameters={"SweepState": "DISABLED"}) as found:
         yield found
 
 

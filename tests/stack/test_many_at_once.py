@@ -120,7 +120,7 @@ def test_all_that_is_due_in_one_moment_goes_however_little_room_there_is(
         each = pool.map(lambda n: caller.register(f"{key}-{n}", every_ids[n], **times), range(DUE))
         assert len(list(each)) == DUE
 
-    with concurrency(stack, "Release", 2):
+    with concurrency(stack, "Release", 3):
         deadline = time.monotonic() + 450
         while True:
             records = records_of(stack, key)
@@ -128,7 +128,7 @@ def test_all_that_is_due_in_one_moment_goes_however_little_room_there_is(
             if done == DUE:
                 break
             # Again and again some of the calls are more than EC2 takes; the last few would meet all of that.
-            share = [{"action": "Describe*", "kind": "throttle", "times": 4}] if done < DUE / 2 else []
+            share = [{"action": "Describe*", "kind": "throttle", "times": 3}] if done < DUE / 2 else []
             faults(stack, share)
             assert time.monotonic() < deadline, Counter(record["status"] for record in records)
             time.sleep(1)
@@ -140,7 +140,7 @@ def test_all_that_is_due_in_one_moment_goes_however_little_room_there_is(
     assert all(one.is_gone() for one in rented)
     # Else there was room, and nothing is proven.
     assert any(throttled_by_lambda(stack, record) for record in records)
-    assert throttled_by_ec2(stack) >= 10
+    assert throttled_by_ec2(stack) >= DUE // 10
 
 
 def test_what_can_never_start_keeps_no_one_else_from_their_turn(caller: Caller, stack: Stack, key: str) -> None:
