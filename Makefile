@@ -44,8 +44,12 @@ test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to 
 	@.venv/bin/pytest $(ARGS)
 
 .PHONY: test-real
-test-real: setup local-dynamodb ## The tests of real targets and the proofs in full, none skipped: needs root, Docker, Java 17, node, sshd and busybox
-	@REQUIRE_REAL=1 TRACKER_CRASH_POINTS=all TRACKER_RANDOM_STEPS=10000 .venv/bin/pytest -m real $(ARGS)
+test-real: setup local-dynamodb ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd and busybox
+	@REQUIRE_REAL=1 TRACKER_RANDOM_STEPS=2400 .venv/bin/pytest -m real $(ARGS)
+
+.PHONY: test-long
+test-long: setup ## The proofs in full: every crash point, 10,000 random steps; a quarter of an hour
+	@TRACKER_CRASH_POINTS=all TRACKER_RANDOM_STEPS=10000 .venv/bin/pytest tests/proof $(ARGS)
 
 .PHONY: check
 check: check-format check-lint check-types check-layers check-template check-lock ## All checks; make -k goes on after a failed one

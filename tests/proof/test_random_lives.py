@@ -21,6 +21,7 @@ from tracker.deployment import parse_time
 
 STEPS = 40
 EXAMPLES = max(1, int(os.environ.get("TRACKER_RANDOM_STEPS", "1000")) // STEPS)
+LONG = 100
 KEYS = st.sampled_from(["a", "b/c", "d"])
 TTLS = st.sampled_from([None, 60, 3600])
 
@@ -257,8 +258,10 @@ def test_no_sequence_of_happenings_loses_leaks_doubles_or_sticks(monkeypatch: py
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
         deadline=None,
+        # The same lives each time: a chance find must not redden somebody's unrelated change. `make test-long` is by chance.
+        derandomize=EXAMPLES < LONG,
         suppress_health_check=list(HealthCheck),
-        print_blob=True,
+        print_blob=EXAMPLES >= LONG,
     )
     run_state_machine_as_test(Lives, settings=chosen)
     print(f"random steps: {Lives.steps}")
