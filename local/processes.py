@@ -86,6 +86,16 @@ def answers(url: str) -> bool:
         return False
 
 
+def listens(path: str) -> bool:
+    """Whether something accepts connections on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A port of that address that nothing listens on."""
     with socket.socket() as probe:

@@ -26,10 +26,11 @@ from docker.errors import DockerException
 
 from local.api import Api
 from local.build import CREDENTIALS, REGION, ROOT, STATE, build, built, environment, sam
-from local.processes import LocalError, Process, answers, free_port, launch, tail, wait_until
+from local.processes import LocalError, Process, answers, free_port, launch, listens, tail, wait_until
 
 NAME = "deployment-tracker"
 STAGE = "v1"
+DOCKER_SOCKET = "/var/run/docker.sock"
 SCRATCH_NEEDED = 4 * 1024**3
 OUTPUTS = STATE / "outputs.json"
 MINISTACK = STATE / "ministack" / "bin" / "ministack"
@@ -258,8 +259,11 @@ def this_machine() -> dict[str, str]:
 
 
 def _docker_engine() -> str:
+    """The id of the engine behind the socket that the tracker uses. Of one that isn't there, docker-py leaves a socket open."""
+    if not listens(DOCKER_SOCKET):
+        return ""
     try:
-        client = docker.from_env(timeout=5)
+        client = docker.DockerClient(f"unix://{DOCKER_SOCKET}", timeout=5)
     except DockerException:
         return ""
     try:

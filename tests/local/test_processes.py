@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from local.processes import LocalError, Process, launch, wait_until
+from local.processes import LocalError, Process, launch, listens, wait_until
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
@@ -81,3 +82,14 @@ def test_one_that_ends_early_is_told_with_the_end_of_its_log(tmp_path: Path) -> 
     process = started(tmp_path, "print('no such option'); raise SystemExit(2)")
     with pytest.raises(LocalError, match="sample ended:\nno such option"):
         wait_until(lambda: False, process)
+
+
+def test_a_unix_socket_listens_only_while_someone_accepts(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    assert not listens(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        assert not listens(path)
+        server.listen()
+        assert listens(path)
+    assert not listens(path)
