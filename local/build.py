@@ -43,6 +43,8 @@ def sam(*arguments: str | Path, log: Path, endpoint: str = "") -> None:
         AWS_EC2_METADATA_DISABLED="true",
         AWS_ENDPOINT_URL=endpoint or "http://127.0.0.1:9",
         SAM_CLI_TELEMETRY="0",
+        # Seconds between two looks at a deployment: here it takes less than one.
+        SAM_CLI_POLL_DELAY="0.2",
     )
     done = subprocess.run(
         [SAM, *arguments], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
