@@ -32,16 +32,16 @@ def heard_in_order(topic: Topic, record: Record) -> list[Record]:
     return heard
 
 
-def dead_letter(stack: Stack, text: str, seconds: float = 60) -> dict[str, Any]:
-    """The dead letter that holds a text."""
+def message_in(stack: Stack, queue: str, text: str, seconds: float = 60) -> dict[str, Any]:
+    """The message of a queue that holds a text."""
     deadline = time.monotonic() + seconds
     while True:
         answer = stack.client("sqs").receive_message(
-            QueueUrl=stack.outputs["DeadLetterQueueUrl"],
+            QueueUrl=stack.outputs[queue],
             MessageAttributeNames=["All"],
             MaxNumberOfMessages=10,
             WaitTimeSeconds=1,
-            VisibilityTimeout=0,
+            VisibilityTimeout=20,
         )
         for message in answer.get("Messages", []):
             if text in message["Body"]:
@@ -237,7 +237,7 @@ def test_a_malformed_event_is_a_dead_letter_with_its_reason_and_the_next_one_is_
     malformed = caller.wanted(f"{key}-bad") | {"deployment_type": "AwsEc3"}
     caller.put_events(("Service Initiated", malformed), ("Service Initiated", caller.wanted(key)))
     caller.until(key, lambda record: bool(record["status"] == "Active"))
-    letter = dead_letter(stack, f"{key}-bad")
+    letter = message_in(stack, "DeadLetterQueueUrl", f"{key}-bad")
     assert json.loads(letter["Body"])["detail"] == malformed
     assert "deployment_type" in letter["MessageAttributes"]["reason"]["StringValue"]
     assert caller.ask("GET", path_of(f"{key}-bad")).status == 404
@@ -292,6 +292,21 @@ def test_a_failed_round_gives_the_record_back_with_its_error_and_once_amended_it
     assert failed["data"]["error"]["class"] == "unreachable"
 
 
+# Announcements
+
+
+def test_a_record_that_can_not_be_announced_is_set_aside_and_the_next_is_announced(
+    caller: Caller, topic: Topic, stack: Stack, key: str
+) -> None:
+    garbage = {"blueprint_id": {"S": f"{key}-bad"}, "item": {"S": "record"}, "news": {"S": "[garbage"}}
+    stack.client("dynamodb").put_item(TableName=stack.outputs["TableName"], Item=garbage)
+    record = caller.register(key)
+    set_aside = message_in(stack, "SetAsideQueueUrl", f"{key}-bad")
+    assert json.loads(set_aside["Body"])["dynamodb"]["NewImage"] == garbage
+    assert set_aside["MessageAttributes"]["reason"]["StringValue"].startswith("not a record")
+    heard_in_order(topic, record)
+
+
 # By hand
 
 
@@ -313,21 +328,24 @@ def test_what_someone_removed_by_hand_is_forgotten_with_a_reason(
 # Brakes
 
 
-def test_while_paused_nothing_starts_and_what_runs_is_given_back_without_a_failure(
+def test_while_a_platform_is_paused_nothing_starts_and_what_runs_is_given_back_without_a_failure(
     caller: Caller, topic: Topic, stack: Stack, key: str, brake: Callable[[str], None]
 ) -> None:
     rented = Rented(stack)
     caller.register(key, rented.ids, ttl_seconds=3600)
-    brake("pause")
+    brake("enforce, aws=pause")
     caller.call("DELETE", key, expected=202)
     record = caller.until(key, lambda found: bool(found["status"] == "Active"))
     assert "failures" not in record["cleanup"]
     assert record["due_at"] <= datetime.now(UTC).timestamp() + 1
+    time.sleep(1)
     assert caller.sweep() == 0
-    assert (caller.call("GET", key)["version"], rented.state()) == (record["version"], "running")
+    put_off = caller.call("GET", key)
+    assert (put_off["status"], put_off["version"], rented.state()) == ("Active", record["version"], "running")
+    assert put_off["due_at"] >= record["due_at"] + 240
 
     brake("enforce")
-    assert caller.sweep() >= 1
+    caller.call("DELETE", key, expected=202)
     record = caller.terminated(key)
     assert record["cleanup"]["round"] == 2
     assert types_of(record)[:4] == ["registered", "terminating", "cleanup_paused", "terminating"]
