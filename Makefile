@@ -51,6 +51,10 @@ test-real: setup local-dynamodb ## The tests of real targets and the proofs, non
 test-long: setup ## The proofs in full: every crash point, 10,000 random steps; a quarter of an hour
 	@TRACKER_CRASH_POINTS=all TRACKER_RANDOM_STEPS=10000 .venv/bin/pytest tests/proof $(ARGS)
 
+.PHONY: matrix
+matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
+	@.venv/bin/pytest tests/conformance -m "not real" --quiet --matrix .local/matrix.json $(ARGS)
+
 .PHONY: check
 check: check-format check-lint check-types check-layers check-template check-lock ## All checks; make -k goes on after a failed one
 
@@ -81,7 +85,7 @@ bench: setup ## Measure a stack on this machine
 .PHONY: lock
 # From the public index alone, whatever mirror this machine uses.
 lock: setup ## Lock the newest packages that pyproject.toml allows, and what sam build installs of them
-	env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV) lock --upgrade
+	env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL $(UV) lock --python $(PYTHON) --upgrade
 	local/setup
 	UV=$(UV) local/requirements.sh
 

@@ -6,9 +6,8 @@ cd "$(dirname "$0")/.."
 
 layer=layers/tracker/requirements.txt
 clouds=(functions/release/requirements.txt functions/plan/requirements.txt)
-# In the group for the tests and the types to come; nothing that is shipped imports them. What the layer has, too, stays
-# in the list (urllib3): with hashes, pip wants every dependency pinned. Of one lock, it is the same version.
-unused=(--prune google-cloud-compute --prune kubernetes)
+# What the layer has, too, stays in the list (urllib3): with hashes, pip wants every dependency pinned. Of one lock, it is
+# the same version.
 
 export_locked() {
   echo "# Written by local/requirements.sh from uv.lock."
@@ -17,12 +16,12 @@ export_locked() {
 
 if [ "${1:-}" = --check ]; then
   diff <(export_locked --no-default-groups) "$layer"
-  for file in "${clouds[@]}"; do diff <(export_locked --only-group release "${unused[@]}") "$file"; done
+  for file in "${clouds[@]}"; do diff <(export_locked --only-group release) "$file"; done
   echo "requirements.txt: in step with uv.lock"
 else
   export_locked --no-default-groups >"$layer"
   for file in "${clouds[@]}"; do
     mkdir -p "$(dirname "$file")"
-    export_locked --only-group release "${unused[@]}" >"$file"
+    export_locked --only-group release >"$file"
   done
 fi

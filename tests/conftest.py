@@ -25,6 +25,11 @@ REAL_FOLDERS = ("tests/proof/", "tests/real/")
 LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--matrix FILE`: where the conformance suite writes what it found."""
+    parser.addoption("--matrix", default=None, help="write types x faults of the conformance suite there, and print them")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`-m real` are the tests that gain from real targets; `make test-real` runs them alone."""
     for item in items:

@@ -13,7 +13,7 @@ import msgspec
 from tracker.deployment import Deployment
 from tracker.errors import Invalid
 
-Guard = Literal["secret", "key_file", "endpoint", "host", "role", "webhook_secret"]
+Guard = Literal["secret", "key_file", "endpoint", "host", "role", "file", "webhook_secret"]
 
 
 class Form(msgspec.Struct, frozen=True):

@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_endpoints: list[str] = []
     allowed_hosts: list[str] = []
     allowed_roles: list[str] = []
+    # Files and folders on a machine that a cleanup may remove: a hypervisor's sockets and disks, what was installed.
+    allowed_files: list[str] = []
     allowed_webhook_secrets: list[str] = []
 
     webhook_ports: list[int] = msgspec.field(default_factory=lambda: [443, 8443])
@@ -70,6 +72,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     digitalocean_mark: str = ""
     require_mark: bool = True
     aws_account: str = ""
+    # By provider ("gcp", "digitalocean", ...): its account, the secret with its credential, and where its API is instead
+    # of where its documentation says.
+    accounts: dict[str, str] = {}
+    credentials: dict[str, str] = {}
+    base_urls: dict[str, str] = {}
 
     local_place: LocalPlace | None = None
 
@@ -79,9 +86,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return timedelta(days=self.retention_days)
 
     def allows(self, guard: str, value: str) -> bool:
-        """Whether a record may name this `secret`, `key_file`, `endpoint`, `host`, `role` or `webhook_secret`."""
+        """Whether a record may name this `secret`, `key_file`, `endpoint`, `host`, `role`, `file` or `webhook_secret`."""
         patterns: list[str] = getattr(self, f"allowed_{guard}s")
         return any(fnmatchcase(value, pattern) for pattern in patterns)
+
+    def account(self, provider: str) -> str:
+        """The account of a provider that this stack is for; empty if none is set."""
+        return self.accounts.get(provider) or (self.aws_account if provider == "aws" else "")
+
+    def customary(self, variable: str) -> str:
+        """An environment variable that a provider's own tools read (DIGITALOCEAN_TOKEN), on a stack of one machine alone.
+
+        Never kept here: it may be a secret, and settings may be shown.
+        """
+        return os.environ.get(variable, "") if self.local_place else ""
 
 
 def from_environment(environ: dict[str, str]) -> Settings:
@@ -93,7 +111,7 @@ def from_environment(environ: dict[str, str]) -> Settings:
             continue
         if field.type in (list[str], list[int]):
             found[field.name] = [part.strip() for part in text.split(",") if part.strip()]
-        elif field.name == "local_place":
+        elif field.name in ("local_place", "accounts", "credentials", "base_urls"):
             found[field.name] = msgspec.json.decode(text)
         else:
             found[field.name] = text

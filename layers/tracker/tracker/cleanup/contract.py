@@ -69,10 +69,24 @@ class Kind(Protocol):
         ...
 
 
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What docs/deployment-types.md says of a type besides its catalogue entry: sentences and lists for operators."""
+
+    credentials: str
+    permissions: tuple[str, ...]
+    # A line for each stage, first to last.
+    order: tuple[str, ...]
+    gone: str
+    duration: str
+    limits: str
+    sources: str
+
+
 class DeploymentTypeModule(Protocol):
     """What a deployment type's file holds."""
 
     KINDS: Mapping[str, Kind]
+    FACTS: Facts
 
     def discover(self, deployment: Deployment, settings: Settings) -> list[Resource]:
         """Look up everything that belongs to it, before anything is deleted.

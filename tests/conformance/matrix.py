@@ -1,0 +1,89 @@
+"""Deployment types x faults: what the suite found, as `make matrix` prints and writes it.
+
+`python -m tests.conformance.matrix STAND_INS REAL` compares two of them: where both tried a fault, both must have found the same.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.conformance.target import FAULTS, Target, served
+from tracker.catalogue import CATALOGUE
+
+SIGNS = {"pass": "✓", "fail": "✗", "n/a": "·"}
+
+
+def targets() -> list[type[Target]]:
+    """Every target of every type that is served, in the catalogue's order."""
+    found = []
+    for type_ in CATALOGUE.values():
+        if type_.module is None:
+            continue
+        platform, name = type_.module.split(".")
+        module = f"tests.cleanup.{platform}.test_{name}"
+        if find_spec(f"tests.cleanup.{platform}") and find_spec(module):
+            found += served(import_module(module))
+    return found
+
+
+class Results:
+    """By type and fault. One failed test of a fault is its failure; what wasn't tried isn't there."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, str]] = {}
+        self._targets: dict[str, type[Target]] = {}
+
+    def add(self, target: type[Target], fault: str, when: str, outcome: str) -> None:
+        """What became of one phase of one test."""
+        if outcome == "skipped" or (when != "call" and outcome == "passed"):
+            return
+        self._targets[target.deployment_type] = target
+        row = self._found.setdefault(target.deployment_type, dict.fromkeys(target.na, "n/a"))
+        if outcome != "passed" or row.get(fault) != "fail":
+            row[fault] = "pass" if outcome == "passed" else "fail"
+
+    def as_json(self) -> str:
+        """`{type: {fault: pass | fail | n/a}}`."""
+        rows = {name: {fault: row[fault] for fault in FAULTS if fault in row} for name, row in self._found.items()}
+        return json.dumps(rows, indent=1) + "\n"
+
+    def table(self) -> Iterator[str]:
+        """Lines for people."""
+        width = max((len(name) for name in self._found), default=0)
+        numbers = [f"{n:>3}" for n in range(1, len(FAULTS) + 1)]
+        yield ""
+        yield f"{'':{width}} {''.join(numbers)}  evidence"
+        for name, row in self._found.items():
+            cells = "".join(f"{SIGNS.get(row.get(fault, ''), '?'):>3}" for fault in FAULTS)
+            yield f"{name:{width}} {cells}  {self._targets[name].evidence}"
+        yield ""
+        for n, (fault, sentence) in enumerate(FAULTS.items(), 1):
+            yield f"{n:>3} {fault}: {sentence}"
+        yield ""
+        yield f"{SIGNS['pass']} holds  {SIGNS['fail']} FAILS  {SIGNS['n/a']} can't be, because:"
+        for name, target in self._targets.items():
+            for fault, reason in target.na.items():
+                yield f"    {name}, {fault}: {reason}"
+        counts = [list(row.values()).count(each) for each in SIGNS for row in [_flat(self._found)]]
+        yield f"{len(self._found)} types: " + ", ".join(f"{n} {each}" for n, each in zip(counts, SIGNS, strict=True))
+
+
+def _flat(found: dict[str, dict[str, str]]) -> dict[str, str]:
+    return {f"{name} {fault}": result for name, row in found.items() for fault, result in row.items()}
+
+
+def compare(one: Path, other: Path) -> list[str]:
+    """Where two matrices disagree on what both tried."""
+    first, second = _flat(json.loads(one.read_text())), _flat(json.loads(other.read_text()))
+    both = [key for key in first if {first[key], second.get(key, "n/a")} <= {"pass", "fail"}]
+    print(f"{len(both)} results compared")
+    return [f"{key}: {first[key]}, and {second[key]} on the real one" for key in both if first[key] != second[key]]
+
+
+if __name__ == "__main__":
+    disagreements = compare(Path(sys.argv[1]), Path(sys.argv[2]))
+    print("\n".join(disagreements) or "they agree")
+    sys.exit(1 if disagreements else 0)

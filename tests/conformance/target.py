@@ -1,0 +1,269 @@
+"""What a deployment type's test brings along for the conformance suite: a place to clean up, which can be bent.
+
+A type's test file (`tests/cleanup/<platform>/test_<type>.py`) holds `TARGETS`, a list of subclasses of `Target`: the stand-in or
+emulator that is always there, and, where it can be had, the real thing (`is_real`). `HttpTarget` has what all HTTP stand-ins share.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import pytest
+
+from tests.standin import Fault, Reply, Request, StandIn
+from tracker.cleanup import rest
+from tracker.settings import Settings
+
+Evidence = Literal["real", "engine", "emulator", "contract"]
+When = Literal["look", "delete"]
+type Key = tuple[str, str]
+
+# What the suite tries. The ids are those of `make matrix`.
+FAULTS: dict[str, str] = {
+    "deleted": "everything that is the deployment's is deleted and proven gone, the rest is kept",
+    "already-gone": "what was gone already is a success, and nothing is asked to go",
+    "again": "a second cleanup of the same thing changes nothing",
+    "missing-id": "a needed id that is missing is a refusal, and no call is made",
+    "malformed-id": "a malformed id is a refusal, and no call is made",
+    "denied": "401 and 403 are a refusal of class credentials",
+    "bad-credential": "not found, to a credential that isn't valid, isn't gone",
+    "wrong-place": "not found in another place than where it is isn't gone",
+    "other-account": "not found in another account isn't gone, and nothing is asked to go there",
+    "not-ours": "what isn't ours is a refusal, and stays",
+    "other-one": "another thing that has the name now is let alone",
+    "in-progress": "a deletion that can't be begun yet waits, and no attempt is spent",
+    "throttled": "a throttle waits for as long as it says, and no attempt is spent",
+    "server-error": "5xx is an attempt, not gone",
+    "refused": "a refused connection is an attempt, not gone",
+    "reset": "a reset connection is an attempt, not gone",
+    "hung": "an answer that never comes is an attempt, not gone",
+    "cut": "an answer that is cut short is an attempt, not gone",
+    "never-ends": "a deletion that was accepted and never ends is refused at the deadline, naming the resource",
+    "false-success": "a failure inside a 200, or inside an operation that is done, is a failure",
+    "protected": "what is protected is a refusal, and stays",
+    "order": "dependents go in their order",
+    "stuck": "one dependent that won't go is named, and the others are gone",
+    "half-done": "a second round knows what the first knew, though its parent is gone",
+    "discreet": "nothing of a credential is in a log, a record or an error, even if the provider quotes it",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A deployment that someone made on a target, with all that can hang on one.
+
+    `main` is the key (kind, id) of its main resource, `ours` are those that have to go, main included, in an order in which they
+    may, `kept` those that have to stay. `ids` is the record's `resource_ids`, the rest of the record's beside it.
+    """
+
+    main: Key
+    ours: list[Key]
+    kept: list[Key]
+    ids: dict[str, str | list[str]]
+    metadata: dict[str, str] = field(default_factory=dict)
+    region: str | None = None
+
+
+class Target:
+    """One place where one deployment type is cleaned up.
+
+    Each test makes a new one, enters it, and leaves it. `na` says of each fault that can't be why: a sentence for people.
+    """
+
+    deployment_type: ClassVar[str]
+    evidence: ClassVar[Evidence]
+    is_real: ClassVar[bool] = False
+    na: ClassVar[dict[str, str]] = {}
+    # What must never be seen: the credential's texts.
+    secrets: tuple[str, ...] = ()
+    # Seconds that one wait of the workflow takes here: none, where time is the target's own.
+    settings: Settings
+
+    def __init__(self, request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> None:
+        self.request = request
+        self.patch = patch
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._stack.close()
+
+    def start(self) -> None:
+        """Bring it up, and set `settings` so that they lead to it."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Take it down, with all that is left on it; fail, if anything was called that its contract doesn't allow."""
+
+    def make(self) -> Made:
+        """Make a deployment with all that can hang on one. Called once in most tests, twice in some."""
+        raise NotImplementedError
+
+    def left(self) -> set[Key]:
+        """The keys of everything that is there, whoever's it is."""
+        raise NotImplementedError
+
+    def asked(self) -> list[Key]:
+        """The keys of what was asked to go since `forget`, in order; asked again counts again."""
+        raise NotImplementedError
+
+    def contacts(self) -> int:
+        """How many calls, connections or the like came since `forget`, of any sort."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Count from here."""
+        raise NotImplementedError
+
+    def vanish(self, made: Made) -> None:
+        """All of `ours` is deleted by someone's hand."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> None:
+        """Time passes: what is leaving gets on."""
+
+    # How it is bent, where `na` doesn't say that it can't be
+
+    def misplaced(self, made: Made) -> Made:
+        """The same, as a record has it that names another place."""
+        raise NotImplementedError
+
+    def disown(self, made: Made) -> None:
+        """Its main resource isn't ours any more."""
+        raise NotImplementedError
+
+    def replace(self, made: Made) -> None:
+        """Its main resource goes, and another one gets its name: it stays in `left` under the same key."""
+        raise NotImplementedError
+
+    def protect(self, made: Made) -> None:
+        """Its main resource can't be deleted until someone lifts that."""
+        raise NotImplementedError
+
+    def lose_credential(self, made: Made) -> AbstractContextManager[object]:
+        """The credential isn't valid, and the provider answers as it does then, be it "not found"."""
+        raise NotImplementedError
+
+    def change_account(self, made: Made) -> AbstractContextManager[object]:
+        """The credential is for another account, where nothing of this is."""
+        raise NotImplementedError
+
+    def failing(self, fault: str, when: When) -> AbstractContextManager[object]:
+        """Calls that look, or that ask for a deletion, fail: "denied", "server-error", "refused", "reset", "hung", "cut"."""
+        raise NotImplementedError
+
+    def denials(self) -> list[str]:
+        """The ways in which `failing("denied")` denies; each is tried with `failing("denied:<way>")`."""
+        return ["401", "403"]
+
+    def busy(self, made: Made, times: int) -> AbstractContextManager[object]:
+        """Deletions of the main resource are answered so many times as the provider does while another operation runs."""
+        raise NotImplementedError
+
+    def throttled(self, seconds: int, times: int) -> AbstractContextManager[object]:
+        """So many deletions are throttled, for so many seconds each."""
+        raise NotImplementedError
+
+    def stuck(self, made: Made, key: Key) -> AbstractContextManager[object]:
+        """This resource accepts its deletion and stays."""
+        raise NotImplementedError
+
+    def false_success(self, made: Made) -> AbstractContextManager[object]:
+        """The deletion of the main resource is answered with success, and fails."""
+        raise NotImplementedError
+
+    def dependent(self, made: Made) -> Key:
+        """One of `ours` that isn't the main resource, and goes after it."""
+        return next(key for key in reversed(made.ours) if key != made.main)
+
+
+class HttpTarget(Target):
+    """One whose stand-in is a `StandIn`: what fails of HTTP is the same for all.
+
+    `deleting` is the method (regular expression) and the path of calls that ask for a deletion, `looking` of those that read.
+    `error(status, text)` is a failure in the provider's own words.
+    """
+
+    server: StandIn
+    deleting: ClassVar[tuple[str, str]] = ("DELETE", "")
+    looking: ClassVar[tuple[str, str]] = ("GET", "")
+
+    def error(self, status: int, text: str) -> Reply:
+        """A failure as the provider words it."""
+        raise NotImplementedError
+
+    def key_of(self, call: Request) -> Key | None:
+        """The key of what a call asks to go, None if it asks for no deletion."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        self.server.stop()
+        assert self.server.violations == []
+
+    def asked(self) -> list[Key]:
+        return [key for call in self.server.calls if (key := self.key_of(call))]
+
+    def contacts(self) -> int:
+        return len(self.server.calls)
+
+    def forget(self) -> None:
+        self.server.calls.clear()
+
+    @contextmanager
+    def failing(self, fault: str, when: When) -> Iterator[None]:
+        method, path = self.looking if when == "look" else self.deleting
+        if fault == "refused":
+            # A deletion is refused once the look before it was answered: as if the provider went down in between.
+            if when == "look":
+                self.server.stop()
+                yield
+                self.server.start()
+                return
+            fault = "reset"
+        kind, _, way = fault.partition(":")
+        match kind:
+            case "denied":
+                found = Fault("answer", method, path, self.error(int(way), "denied"))
+            case "server-error":
+                found = Fault("answer", method, path, lambda request: self.error(503, f"broken {_quoted(request)}"))
+            case "hung":
+                found = Fault("hang", method, path)
+                self.hasten()
+            case "reset":
+                found = Fault("reset", method, path)
+            case "cut":
+                found = Fault("cut", method, path)
+            case _:
+                raise ValueError(fault)
+        with self.server.failing(found):
+            yield
+
+    def hasten(self) -> None:
+        """Make the limits of time short that calls have, so that a test of them is."""
+        self.patch.setattr(rest, "READ_TIMEOUT", 0.4)
+
+    @contextmanager
+    def throttled(self, seconds: int, times: int) -> Iterator[None]:
+        reply = self.error(429, "too many requests")
+        answer = Reply(reply.status, reply.body, {**reply.headers, "Retry-After": str(seconds)})
+        with self.server.failing(Fault("answer", *self.deleting, answer, times=times)):
+            yield
+
+
+def _quoted(request: Request) -> str:
+    """What a careless provider says of a request: its credential, too."""
+    return " ".join(
+        value for name, value in request.headers.items() if re.search("auth|key|token|cookie", name, re.IGNORECASE)
+    )
+
+
+def served(module: Any) -> list[type[Target]]:
+    """The targets that a test file brings along."""
+    found: list[type[Target]] = getattr(module, "TARGETS", [])
+    return found
