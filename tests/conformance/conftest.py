@@ -52,7 +52,7 @@ class _Matrix:
         callspec = getattr(item, "callspec", None)
         mark = item.get_closest_marker("fault")
         if mark and callspec:
-            self._results.add(callspec.params["target_class"], mark.args[0], report.when or "", report.outcome)
+            self._results.add(callspec.params["target_class"], mark.args[0], str(report.when), report.outcome)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -242,7 +242,14 @@ _KUBERNETES_IDS = {
         for kind in _KUBERNETES_KINDS
     },
 }
-_KUBERNETES = {**COMMON, "kubeconfig_secret": SECRET}
+_KUBERNETES = {
+    **COMMON,
+    "kubeconfig_secret": SECRET,
+    # What makes a cluster itself: the uid of its namespace kube-system. With it "not found" proves something at once.
+    "cluster_uid": Form(_UUID, _UUID_EXAMPLE),
+    # The deployment made its namespace, which goes with it.
+    "delete_namespace": Form("true", "true"),
+}
 
 # Docker: `[a-zA-Z0-9][a-zA-Z0-9_.-]` for names; ids are hexadecimal. Its own networks are nobody's deployment.
 _DOCKER_NAME = _NO_DOTS + "[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
@@ -325,17 +332,29 @@ CATALOGUE: dict[str, Entry] = {
         summary="A Cloud Hypervisor machine: its API socket, process, disks and network devices",
         ids={
             "vm_id": NAME,
-            "api_socket": Form(_path(r"\.sock(?:et)?"), "/run/blueprints/vm-1.sock", kind="hypervisor:vm"),
+            "api_socket": Form(
+                _path(r"\.sock(?:et)?"), "/run/blueprints/vm-1.sock", kind="hypervisor:vm", guard="file"
+            ),
             # Never 0 or 1: the process group, and init.
             "pid": Form("[2-9]|[1-9][0-9]{1,6}", "4242", kind="hypervisor:process"),
             "disk_image": Form(
-                _path(r"\.(?:raw|img|qcow2|vhdx?)"), "/var/lib/blueprints/vm-1.qcow2", kind="hypervisor:disk", many=True
+                _path(r"\.(?:raw|img|qcow2|vhdx?)"),
+                "/var/lib/blueprints/vm-1.qcow2",
+                kind="hypervisor:disk",
+                many=True,
+                guard="file",
             ),
             # Linux: IFNAMSIZ, 15 characters.
             "tap_device": Form("[A-Za-z0-9][A-Za-z0-9_-]{0,14}", "tap0", kind="hypervisor:tap", many=True),
         },
         needs_one_of=(("vm_id",), ("api_socket", "pid")),
-        metadata={**COMMON, **MACHINE},
+        metadata={
+            **COMMON,
+            **MACHINE,
+            # proc(5): field 22 of /proc/<pid>/stat, in clock ticks since boot; and what /proc/<pid>/exe leads to.
+            "process_start_time": Form(_NUMBER, "123456"),
+            "executable": Form(_path(""), "/usr/bin/cloud-hypervisor"),
+        },
         place="local",
     ),
     "AwsEc2": Entry(
@@ -602,8 +621,12 @@ CATALOGUE: dict[str, Entry] = {
     "BareMetal": Entry(
         platform="ssh",
         summary="Containers or services on a machine of one's own, reached by SSH; the machine itself stays",
-        ids=_SSH_IDS,
-        needs_one_of=(("container_id", "unit"),),
+        # Files and folders that were installed, below folders that the settings allow.
+        ids={
+            **_SSH_IDS,
+            "file": Form(_path(""), "/opt/blueprints/bp-1", kind="ssh:file", many=True, guard="file"),
+        },
+        needs_one_of=(("container_id", "unit", "file"),),
         metadata=_SSH,
         needs_metadata=(("ssh_host",), ("ssh_user",)),
     ),

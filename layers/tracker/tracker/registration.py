@@ -335,7 +335,7 @@ def _described(deployment: Deployment, said: Said, settings: Settings) -> Deploy
         provider=_provider(said.provider),
         region=_region(said.region, type_),
         resource_spec=_resource_spec(said.resource_spec or ResourceSpec()),
-        resource_ids=_resource_ids(said.resource_ids or {}, type_),
+        resource_ids=_resource_ids(said.resource_ids or {}, type_, settings),
         cleanup_webhook=_webhook(said.cleanup_webhook, settings),
         webhook_events=_webhook_events(said.webhook_events or []),
         metadata=_metadata(said.metadata or {}, type_, settings),
@@ -418,11 +418,14 @@ def _number(field: str, value: float, least: float, most: float = SIZE_MAX) -> N
         raise Invalid(field, value, f"a number from {least:g} to {most:g}")
 
 
-def _resource_ids(said: dict[str, Any], type_: Entry) -> dict[str, str | list[str]]:
+def _resource_ids(said: dict[str, Any], type_: Entry, settings: Settings) -> dict[str, str | list[str]]:
     for key, value in said.items():
         if key not in type_.ids:
             raise Invalid(shown(f"resource_ids.{key}"), "an unknown key", f"one of {', '.join(type_.ids)}")
-        _must_be_ids(f"resource_ids.{key}", value, type_.ids[key])
+        form = type_.ids[key]
+        _must_be_ids(f"resource_ids.{key}", value, form)
+        if form.guard and not all(settings.allows(form.guard, each) for each in _ids(value)):
+            raise Invalid(f"resource_ids.{key}", value, f"a {form.guard} that this stack's settings allow")
     count = sum(len(_ids(value)) for value in said.values())
     if count > RESOURCES_MAX:
         raise Invalid("resource_ids", f"{count} ids", f"at most {RESOURCES_MAX}")
