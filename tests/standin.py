@@ -119,8 +119,9 @@ class StandIn:
         self._routes = [
             (*each, handler)
             for name in dir(type(self))
+            if (routes := getattr(getattr(type(self), name), "routes", ()))
             for handler in [getattr(self, name)]
-            for each in getattr(handler, "routes", ())
+            for each in routes
         ]
         self._tls = tls
         self._socket_path = socket_path

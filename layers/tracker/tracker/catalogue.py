@@ -407,6 +407,7 @@ CATALOGUE: dict[str, Entry] = {
     "DigitalOceanDroplet": Entry(
         platform="digitalocean",
         summary="A droplet, with its volumes and reserved addresses",
+        module="digitalocean.droplet",
         ids=_machine(
             _number("digitalocean:droplet"),
             volume=_uuid("digitalocean:volume", many=True),

@@ -58,7 +58,8 @@ class Kind(Protocol):
     one may be leaving at once.
     """
 
-    one_at_a_time: bool
+    @property
+    def one_at_a_time(self) -> bool: ...
 
     def state(self, resource: Resource, settings: Settings) -> Look:
         """Read it. A name that now belongs to something else is gone, or a refusal, never deleted."""

@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from tracker.cleanup import credentials
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
 from tracker.cleanup.credentials import Credential
-from tracker.deployment import Deployment, Resource, clipped
+from tracker.deployment import Deployment, Resource, clipped, ids_named
 from tracker.settings import Settings
 
 # Seconds: to connect, for each part of an answer, and for the whole of it.
@@ -316,6 +316,26 @@ class RestKind:
                 api.call(method, self.at(resource, path))
         except Gone:
             return
+
+
+def named(
+    deployment: Deployment, place: dict[str, str], kinds: Mapping[str, RestKind], stages: Mapping[str, tuple[str, int]]
+) -> list[Resource]:
+    """What the record names: `stages` says for each key of `resource_ids` which kind it is, and when it goes.
+
+    Refused, if the first key names nothing, or an id is malformed.
+    """
+    found = [
+        Resource(kind, id_, place, stage=stage, named_by=key)
+        for key, (kind, stage) in stages.items()
+        for id_ in ids_named(deployment, key)
+    ]
+    first = next(iter(stages))
+    if not any(resource.named_by == first for resource in found):
+        raise Refused("missing_id", f"resource_ids.{first} is missing")
+    for resource in found:
+        kinds[resource.kind].at(resource)
+    return found
 
 
 def listed(body: Any, items: str, path: str) -> list[Any]:

@@ -1,0 +1,128 @@
+"""DigitalOceanDroplet: a droplet, with its volumes and reserved addresses.
+
+The droplet goes first, then what hung on it. Droplets and volumes carry the ownership mark as a tag; addresses can't.
+"""
+
+from contextlib import suppress
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from tracker.cleanup import rest
+from tracker.cleanup.contract import Busy, Facts, Kind, Refused
+from tracker.cleanup.digitalocean.api import DIGITALOCEAN, VOLUME, is_marked
+from tracker.cleanup.rest import Api, Gone, RestKind
+from tracker.deployment import Deployment, Resource
+from tracker.settings import Settings
+
+
+def _status(found: Any) -> tuple[Literal["present"], str]:
+    return "present", str(found.get("status", ""))
+
+
+def _is_ours(resource: Resource, found: Any, settings: Settings) -> None:
+    mark = settings.digitalocean_mark
+    if mark and not is_marked(found, settings):
+        raise Refused("not_ours", f"droplet {resource.id} doesn't carry the tag {mark}")
+
+
+def _assigned(resource: Resource, found: Any, _settings: Settings) -> None:
+    user = str((found.get("droplet") or {}).get("id", ""))
+    if user in resource.place.get("used_by", "").split(",") and user:
+        raise Busy(f"still assigned to droplet {user}")
+    if user:
+        raise Refused("not_ours", f"assigned to droplet {user}, which the record doesn't name")
+
+
+DROPLET = RestKind(
+    DIGITALOCEAN,
+    noun="droplet",
+    path="/v2/droplets/{id}",
+    form=r"[1-9][0-9]{0,18}",
+    item="droplet",
+    status=_status,
+    allow=_is_ours,
+)
+RESERVED_IP = RestKind(
+    DIGITALOCEAN,
+    noun="reserved address",
+    path="/v2/reserved_ips/{id}",
+    form=r"([0-9]{1,3}\.){3}[0-9]{1,3}",
+    item="reserved_ip",
+    allow=_assigned,
+)
+_KINDS = {
+    "digitalocean:droplet": DROPLET,
+    "digitalocean:volume": VOLUME,
+    "digitalocean:reserved_ip": RESERVED_IP,
+}
+KINDS: dict[str, Kind] = dict(_KINDS)
+_STAGES = {
+    "instance_id": ("digitalocean:droplet", 0),
+    "volume": ("digitalocean:volume", 1),
+    "reserved_ip": ("digitalocean:reserved_ip", 1),
+}
+
+FACTS = Facts(
+    credentials="A token: secret key `token`; on one machine DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN.",
+    permissions=(
+        "account:read",
+        "droplet:read, droplet:delete",
+        "block_storage:read, block_storage:delete",
+        "reserved_ip:read, reserved_ip:delete",
+    ),
+    order=("the droplet", "its volumes and reserved addresses, once they are free"),
+    gone="404 `not_found` to a GET, with a token whose account was asked for before.",
+    duration="Under a minute.",
+    limits="Snapshots and backups stay. A reserved address can't be marked: unless it is named, it is kept.",
+    sources="DigitalOcean's OpenAPI document (7c1300c); the pending event's 422: Terraform's provider.",
+)
+
+
+def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
+    """What the record names, and what hangs on its droplets that are still there."""
+    place = DIGITALOCEAN.place_of(deployment, settings)
+    found = {each.key: each for each in rest.named(deployment, place, _KINDS, _STAGES)}
+    droplets = [each for each in found.values() if each.kind == "digitalocean:droplet"]
+    used_by = {"used_by": ",".join(each.id for each in droplets)}
+    every = deployment.metadata.get("delete_dependents") == "all"
+    api = DIGITALOCEAN.open(place, settings)
+    for droplet in droplets:
+        try:
+            body = DROPLET.find(api, droplet)
+        except Gone:
+            continue
+        _is_ours(droplet, body, settings)
+        found[droplet.key] = replace(droplet, seen=True)
+        place = {**place, "account": api.account}
+        for each in _hanging(api, droplet, settings, every=every):
+            found.setdefault(each.key, each)
+    return [
+        replace(each, place=place | (used_by if each.stage else {})) for each in sorted(found.values(), key=_by_stage)
+    ]
+
+
+def _by_stage(resource: Resource) -> int:
+    return resource.stage
+
+
+def _hanging(api: Api, droplet: Resource, settings: Settings, *, every: bool) -> list[Resource]:
+    """The volumes and reserved addresses of a droplet, as it says itself; kept, unless they are ours to delete."""
+    path = DROPLET.at(droplet, DROPLET.path + "/destroy_with_associated_resources")
+    body = api.get(path)
+    found = []
+    for volume in rest.listed(body, "volumes", path):
+        resource = Resource("digitalocean:volume", str(volume["id"]), stage=1)
+        with suppress(Gone):
+            marked = is_marked(VOLUME.find(api, resource), settings)
+            found.append(resource if every or marked else _kept(resource))
+    for address in rest.listed(body, "reserved_ips", path):
+        # Its `id` is a number of the bill's; the address itself is its name.
+        resource = Resource("digitalocean:reserved_ip", str(address["name"]), stage=1)
+        found.append(resource if every else _kept(resource))
+    return found
+
+
+def _kept(resource: Resource) -> Resource:
+    why = 'only found, not named by the record, and not marked; metadata.delete_dependents = "all" would delete it'
+    return replace(resource, state="kept", detail=why)
