@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from moto import mock_aws
 
 from tests.table import create_table
 from tracker.settings import settings
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ours")
 
 pytest_plugins = ["tests.dynamodb_local", "tests.fakes"]
 
@@ -27,7 +32,9 @@ LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_UR
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--matrix FILE`: where the conformance suite writes what it found."""
-    parser.addoption("--matrix", default=None, help="write types x faults of the conformance suite there, and print them")
+    parser.addoption(
+        "--matrix", default=None, help="write types x faults of the conformance suite there, and print them"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -622,10 +622,12 @@ CATALOGUE: dict[str, Entry] = {
     "BareMetal": Entry(
         platform="ssh",
         summary="Containers or services on a machine of one's own, reached by SSH; the machine itself stays",
-        # Files and folders that were installed, below folders that the settings allow.
+        # Files and folders that were installed, below folders that the settings allow; never what is at the top of a system.
         ids={
             **_SSH_IDS,
-            "file": Form(_path(""), "/opt/blueprints/bp-1", kind="ssh:file", many=True, guard="file"),
+            "file": Form(
+                rf"(?=(?:/[^/]+){{3}}){_path('')}", "/opt/blueprints/bp-1", kind="ssh:file", many=True, guard="file"
+            ),
         },
         needs_one_of=(("container_id", "unit", "file"),),
         metadata=_SSH,
