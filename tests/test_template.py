@@ -49,7 +49,7 @@ WITHOUT_RESOURCE = {
     "xray:PutTraceSegments",
 }
 # What isn't a setting of ours.
-OTHERS_VARIABLES = {"AWS_ENDPOINT_URL_EC2"}
+OTHERS_VARIABLES = {"AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_EKS"}
 
 
 class _Loader(yaml.SafeLoader):
