@@ -43,22 +43,27 @@ type Form = dict[str, str]
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """Calls that fail. `action` may hold wildcards; `times` null: until it is cleared.
+    """Calls that fail. `action` may hold wildcards; `id`: only calls that name it; `times` null: until it is cleared.
 
     `error` answers with `status` and `code`; `throttle` as EC2 throttles; `reset` and `hang` never answer and delete
-    nothing; `cut` does what was asked and breaks off within the answer; `page` answers 200 with some proxy's HTML.
+    nothing; `cut` does what was asked and breaks off within the answer; `page` answers 200 with some proxy's HTML;
+    `accept` says that it is done, and does nothing. An error or throttle may say `retry_after`, in seconds.
     """
 
     action: str
-    kind: Literal["error", "throttle", "reset", "hang", "cut", "page"]
+    kind: Literal["error", "throttle", "reset", "hang", "cut", "page", "accept"]
+    id: str = ""
     code: str = "InternalError"
     status: int = 500
     message: str = "An internal error has occurred"
+    retry_after: int | None = None
     times: int | None = None
     fired: int = 0
 
-    def applies(self, action: str) -> bool:
+    def applies(self, action: str, form: Form) -> bool:
         """Whether it still fails this call."""
+        if self.id and self.id not in form.values():
+            return False
         return fnmatchcase(action, self.action) and (self.times is None or self.fired < self.times)
 
 
@@ -76,6 +81,7 @@ class Answer(msgspec.Struct):
     status: int
     body: bytes
     content_type: str = "text/xml;charset=UTF-8"
+    retry_after: int | None = None
 
 
 class NoAnswer(Exception):
@@ -136,6 +142,14 @@ class Ec2:
         self._server.server_close()
         self._thread.join()
 
+    def settle(self) -> None:
+        """Let all that takes its time be over now: for tests whose time is their own."""
+        for timer in self._timers:
+            if timer.is_alive():
+                timer.cancel()
+                timer.function()
+        self._timers = []
+
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """Answer one request. NoAnswer, if a fault says so."""
         form = dict(parse_qsl(body.decode("utf-8", "replace") or urlsplit(path).query, keep_blank_values=True))
@@ -148,12 +162,12 @@ class Ec2:
             action, time.time(), {key: value for key, value in form.items() if key not in ("Action", "Version")}
         )
         self.calls.append(call)
-        fault = self._fault(action)
+        fault = self._fault(action, form)
         try:
             if fault:
                 call.fault = fault.kind
             if fault and fault.kind != "cut":
-                answer = self._failed(fault, service)
+                answer = self._failed(fault, action, service)
             else:
                 answer = self._served(method, path, headers, form, get_account_id_from(key), region)
         except WrongCall as wrong:
@@ -163,19 +177,25 @@ class Ec2:
         call.status = answer.status
         return answer
 
-    def _fault(self, action: str) -> Fault | None:
+    def _fault(self, action: str, form: Form) -> Fault | None:
         with self._lock:
-            fault = next((fault for fault in self.faults if fault.applies(action)), None)
+            fault = next((fault for fault in self.faults if fault.applies(action, form)), None)
             if fault:
                 fault.fired += 1
             return fault
 
-    def _failed(self, fault: Fault, service: str) -> Answer:
+    def _failed(self, fault: Fault, action: str, service: str) -> Answer:
         match fault.kind:
             case "error":
-                return _error(fault.status, fault.code, fault.message, service)
+                answer = _error(fault.status, fault.code, fault.message, service)
+                answer.retry_after = fault.retry_after
+                return answer
             case "throttle":
-                return _error(503, "RequestLimitExceeded", "Request limit exceeded.", service)
+                answer = _error(503, "RequestLimitExceeded", "Request limit exceeded.", service)
+                answer.retry_after = fault.retry_after
+                return answer
+            case "accept":
+                return Answer(200, f"<{action}Response><return>true</return></{action}Response>".encode())
             case "page":
                 return Answer(200, b"<html><body>Please sign in.</body></html>", "text/html")
             case "hang":
@@ -359,6 +379,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
+        if answer.retry_after is not None:
+            self.send_header("Retry-After", str(answer.retry_after))
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         self.wfile.write(answer.body)
