@@ -56,9 +56,9 @@ matrix: setup ## Deployment types x faults, from the conformance suite's own res
 	@.venv/bin/pytest tests/conformance -m "not real" --quiet --matrix .local/matrix.json $(ARGS)
 
 .PHONY: check
-check: check-format check-lint check-types check-layers check-template check-lock ## All checks; make -k goes on after a failed one
+check: check-format check-lint check-types check-layers check-template check-lock check-docs ## All checks; make -k goes on after a failed one
 
-.PHONY: check-format check-lint check-types check-layers check-template check-lock
+.PHONY: check-format check-lint check-types check-layers check-template check-lock check-docs
 check-format: setup
 	.venv/bin/ruff format --check --quiet
 check-lint: setup
@@ -72,11 +72,17 @@ check-template: setup
 check-lock: setup
 	$(UV) lock --check --offline --quiet
 	UV=$(UV) local/requirements.sh --check
+check-docs: setup
+	$(PYTHON) -m docs.deployment_types --check
 
 .PHONY: fmt
 fmt: setup ## Format, and mend what the linter can mend by itself
 	.venv/bin/ruff check --fix --quiet || true
 	.venv/bin/ruff format
+
+.PHONY: docs
+docs: setup ## Write docs/deployment-types.md from the code
+	@$(PYTHON) -m docs.deployment_types
 
 .PHONY: bench
 bench: setup ## Measure a stack on this machine

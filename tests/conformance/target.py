@@ -4,12 +4,14 @@ A type's test file (`tests/cleanup/<platform>/test_<type>.py`) holds `TARGETS`, 
 emulator that is always there, and, where it can be had, the real thing (`is_real`). `HttpTarget` has what all HTTP stand-ins share.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
+import boto3
 import pytest
 
 from tests.standin import Fault, Reply, Request, StandIn
@@ -78,7 +80,8 @@ class Target:
     na: ClassVar[dict[str, str]] = {}
     # What must never be seen: the credential's texts.
     secrets: tuple[str, ...] = ()
-    # Seconds that one wait of the workflow takes here: none, where time is the target's own.
+    # Where secrets are put, if not in this process's own.
+    secrets_manager: Any = None
     settings: Settings
 
     def __init__(self, request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> None:
@@ -93,6 +96,12 @@ class Target:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._stack.close()
+
+    def put_secret(self, name: str, **content: str) -> str:
+        """Put a secret where the tracker reads it, and say its name."""
+        client = self.secrets_manager or boto3.client("secretsmanager", region_name="eu-west-1")
+        client.create_secret(Name=name, SecretString=json.dumps(content))
+        return name
 
     def start(self) -> None:
         """Bring it up, and set `settings` so that they lead to it."""
