@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tracker.catalogue import CATALOGUE
+
 ROOT = Path(__file__).parent.parent
 SDKS = ("google", "docker", "kubernetes", "paramiko", "requests", "azure")
 LIGHT = ("register", "inspect", "amend", "terminate", "expire", "restore", "announce")
@@ -78,6 +80,31 @@ def test_importing_a_function_reads_no_environment_and_makes_no_client(verb: str
     assert not {name.partition(".")[0] for name in found["modules"]} & set(SDKS)
     if verb not in ("release", "plan"):
         assert not [name for name in found["modules"] if name.startswith("tracker.cleanup")]
+
+
+# The SDKs that a type works with; what these themselves import comes with them.
+OWN = {
+    "LocalDocker": {"docker", "paramiko"},
+    "LocalKubernetes": {"kubernetes"},
+    "LocalHypervisor": {"docker"},
+    "AwsEks": {"kubernetes"},
+    "GcpGce": {"google"},
+    "GcpGke": {"google", "kubernetes"},
+    "AzureAks": {"kubernetes"},
+    "DigitalOceanDoks": {"kubernetes"},
+    "VultrVke": {"kubernetes"},
+    "SshRemote": {"paramiko"},
+    "BareMetal": {"paramiko"},
+}
+
+
+@pytest.mark.parametrize("name", [name for name, type_ in CATALOGUE.items() if type_.module])
+def test_a_type_loads_its_own_sdk_alone(name: str) -> None:
+    module = f"tracker.cleanup.{CATALOGUE[name].module}"
+    found = loaded("release", LOADING.replace("import app\n", f"import app, {module}\n"))
+    sdks = {each.partition(".")[0] for each in found["modules"]} & set(SDKS) - {"requests"}
+    assert sdks <= OWN.get(name, set())
+    assert found["reads"] == []
 
 
 def test_what_would_be_seen_is_seen() -> None:
