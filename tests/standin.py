@@ -319,10 +319,16 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply, *, cut_off: bool = False) -> None:
         raw = reply.raw
+        if cut_off and not raw:
+            # Within its first line: of one without a body a client reads no further than its headers, and may take what is there.
+            self.wfile.write(f"HTTP/1.1 {reply.status // 100}".encode())
+            self.wfile.flush()
+            self._break(reset=False)
+            return
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        if raw or cut_off:
+        if raw:
             if "Content-Type" not in reply.headers:
                 self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw) + (100 if cut_off else 0)))

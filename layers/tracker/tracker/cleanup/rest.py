@@ -8,7 +8,7 @@ key, or in another account, proves nothing.
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
+from msgspec.structs import replace
 from requests.auth import AuthBase
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
@@ -39,6 +40,7 @@ SAID_MAX = 300
 # How long a session is kept, with what is known of its account.
 KEPT_FOR = 120
 THROTTLED_FOR = 10.0
+PAGES_MAX = 1000
 
 Meaning = Literal["gone", "busy", "throttled", "protected", "not_ours", "credentials", "bad_id", "unreachable"]
 _BY_STATUS: Mapping[int, Meaning] = {
@@ -215,12 +217,13 @@ class Api:
     def pages(self, path: str, items: str, next_page: Callable[[Any], str | None], **params: Any) -> Iterator[Any]:
         """All items of a list that comes in pages; `next_page` gives the path or URL of the next from a page's body."""
         body = self.get(path, **params)
-        while True:
+        for _ in range(PAGES_MAX):
             yield from listed(body, items, path)
             following = next_page(body)
             if not following:
                 return
             body = self.get(following)
+        raise Unreachable(f"GET {path}: more than {PAGES_MAX} pages")
 
     def _url(self, path: str) -> str:
         if path.startswith("/"):
@@ -336,6 +339,46 @@ def named(
     for resource in found:
         kinds[resource.kind].at(resource)
     return found
+
+
+def discovered(
+    deployment: Deployment,
+    settings: Settings,
+    kinds: Mapping[str, RestKind],
+    stages: Mapping[str, tuple[str, int]],
+    hanging: Callable[[Api, Resource, Any], Iterable[Resource]],
+) -> list[Resource]:
+    """What the record names (`named`), and what hangs on its main resources that are still there.
+
+    Main are those of the first key of `stages`; one that may not be deleted is refused. `hanging` takes a main resource and
+    what the provider shows of it, and gives what is to go or be kept with it. What goes after them has their ids in its place, as
+    `used_by`: what it is still attached to.
+    """
+    kind, stage = next(iter(stages.values()))
+    main = kinds[kind]
+    place = main.service.place_of(deployment, settings)
+    known = {each.key: each.place for each in deployment.resources}
+    found = {each.key: each for each in named(deployment, place, kinds, stages)}
+    mains = [each for each in found.values() if each.kind == kind]
+    api = main.service.open(place, settings)
+    for each in mains:
+        # With what is known of it already: another one that has its id now is not the deployment's.
+        resource = replace(each, place=known.get(each.key, {}) | place)
+        try:
+            body = main.find(api, resource)
+        except Gone:
+            continue
+        main.allow(resource, body, settings)
+        place = {**place, "account": api.account}
+        found[each.key] = replace(resource, seen=True, place=resource.place | main.keep(body))
+        for other in hanging(api, resource, body):
+            before = found.get(other.key)
+            found[other.key] = replace(before, place=before.place | other.place) if before else other
+    used_by = {"used_by": ",".join(each.id for each in mains)}
+    placed = [
+        replace(each, place=each.place | place | (used_by if each.stage > stage else {})) for each in found.values()
+    ]
+    return sorted(placed, key=lambda each: each.stage)
 
 
 def listed(body: Any, items: str, path: str) -> list[Any]:

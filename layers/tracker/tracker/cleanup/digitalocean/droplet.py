@@ -3,6 +3,7 @@
 The droplet goes first, then what hung on it. Droplets and volumes carry the ownership mark as a tag; addresses can't.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -81,46 +82,22 @@ FACTS = Facts(
 
 def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     """What the record names, and what hangs on its droplets that are still there."""
-    place = DIGITALOCEAN.place_of(deployment, settings)
-    found = {each.key: each for each in rest.named(deployment, place, _KINDS, _STAGES)}
-    droplets = [each for each in found.values() if each.kind == "digitalocean:droplet"]
-    used_by = {"used_by": ",".join(each.id for each in droplets)}
     every = deployment.metadata.get("delete_dependents") == "all"
-    api = DIGITALOCEAN.open(place, settings)
-    for droplet in droplets:
-        try:
-            body = DROPLET.find(api, droplet)
-        except Gone:
-            continue
-        _is_ours(droplet, body, settings)
-        found[droplet.key] = replace(droplet, seen=True)
-        place = {**place, "account": api.account}
-        for each in _hanging(api, droplet, settings, every=every):
-            found.setdefault(each.key, each)
-    return [
-        replace(each, place=place | (used_by if each.stage else {})) for each in sorted(found.values(), key=_by_stage)
-    ]
 
+    def hanging(api: Api, droplet: Resource, _found: Any) -> Iterator[Resource]:
+        path = DROPLET.at(droplet, DROPLET.path + "/destroy_with_associated_resources")
+        body = api.get(path)
+        for volume in rest.listed(body, "volumes", path):
+            resource = Resource("digitalocean:volume", str(volume["id"]), stage=1)
+            with suppress(Gone):
+                ours = every or is_marked(VOLUME.find(api, resource), settings)
+                yield resource if ours else _kept(resource)
+        for address in rest.listed(body, "reserved_ips", path):
+            # Its `id` is a number of the bill's; the address itself is its name.
+            resource = Resource("digitalocean:reserved_ip", str(address["name"]), stage=1)
+            yield resource if every else _kept(resource)
 
-def _by_stage(resource: Resource) -> int:
-    return resource.stage
-
-
-def _hanging(api: Api, droplet: Resource, settings: Settings, *, every: bool) -> list[Resource]:
-    """The volumes and reserved addresses of a droplet, as it says itself; kept, unless they are ours to delete."""
-    path = DROPLET.at(droplet, DROPLET.path + "/destroy_with_associated_resources")
-    body = api.get(path)
-    found = []
-    for volume in rest.listed(body, "volumes", path):
-        resource = Resource("digitalocean:volume", str(volume["id"]), stage=1)
-        with suppress(Gone):
-            marked = is_marked(VOLUME.find(api, resource), settings)
-            found.append(resource if every or marked else _kept(resource))
-    for address in rest.listed(body, "reserved_ips", path):
-        # Its `id` is a number of the bill's; the address itself is its name.
-        resource = Resource("digitalocean:reserved_ip", str(address["name"]), stage=1)
-        found.append(resource if every else _kept(resource))
-    return found
+    return rest.discovered(deployment, settings, _KINDS, _STAGES, hanging)
 
 
 def _kept(resource: Resource) -> Resource:
