@@ -55,6 +55,10 @@ test-long: setup ## The proofs in full: every crash point, 10,000 random steps; 
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
 	@.venv/bin/pytest tests/conformance -m "not real" --quiet --matrix .local/matrix.json $(ARGS)
 
+.PHONY: types
+types: setup ## Every deployment type through the API of a stack: registered, terminated, proven gone
+	@.venv/bin/pytest tests/stack/test_every_type.py -m "not real" --quiet $(ARGS)
+
 .PHONY: check
 check: check-format check-lint check-types check-layers check-template check-lock check-docs ## All checks; make -k goes on after a failed one
 

@@ -107,6 +107,10 @@ class Target:
         """Bring it up, and set `settings` so that they lead to it."""
         raise NotImplementedError
 
+    def parameters(self) -> dict[str, str]:
+        """Parameters of the template, by which a whole stack reaches it, besides what `settings` say."""
+        return {}
+
     def stop(self) -> None:
         """Take it down, with all that is left on it; fail, if anything was called that its contract doesn't allow."""
 

@@ -1,0 +1,116 @@
+"""Every deployment type through the doors of a whole stack: registered, terminated and proven gone by its functions.
+
+Each is cleaned up where its own test does it: on the real thing where that is there, else on its stand-in. `make types` shows it.
+"""
+
+import json
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from local.stack import Stack
+from tests.conformance.matrix import targets
+from tests.conformance.target import Made, Target
+from tests.real_targets import REQUIRED, busybox, docker_engine, labels, make_key, make_sshd, sshd
+from tests.stack.caller import Caller
+from tracker.catalogue import CATALOGUE
+
+__all__ = ["busybox", "docker_engine", "labels", "make_key", "make_sshd", "sshd"]
+
+PREFIX = "tracker/"
+# A parameter of the template, and what it joins of the settings that lead to each target.
+LISTS = {
+    "AllowedKeyFiles": "allowed_key_files",
+    "AllowedFiles": "allowed_files",
+    "AllowedEndpoints": "allowed_endpoints",
+    "AllowedHosts": "allowed_hosts",
+}
+MAPS = {"Credentials": "credentials", "Accounts": "accounts", "BaseUrls": "base_urls"}
+MARKS = {"AwsMark": "aws_mark", "GoogleMark": "google_mark", "DigitalOceanMark": "digitalocean_mark"}
+
+
+class Secrets:
+    """Keeps what is put until there is a stack to put it into."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, str]] = []
+
+    def create_secret(self, **secret: str) -> None:
+        self.kept.append(secret)
+
+
+def of_each_type(request: pytest.FixtureRequest, *, real: bool) -> list[type[Target]]:
+    """One target of each type: the real one if it is wished and there is one."""
+    found = {target.deployment_type: target for target in targets() if not target.is_real}
+    return list((found | {t.deployment_type: t for t in targets() if t.is_real and real}).values())
+
+
+def parameters(running: list[Target]) -> dict[str, str]:
+    """The template's, so that its functions reach every target."""
+    every = [target.settings for target in running]
+    found = {
+        parameter: ",".join(dict.fromkeys(value for each in every for value in getattr(each, name)))
+        for parameter, name in LISTS.items()
+    }
+    for parameter, name in MAPS.items():
+        joined: dict[str, str] = {}
+        for each in every:
+            joined |= getattr(each, name)
+        found[parameter] = json.dumps(joined) if joined else ""
+    for parameter, name in MARKS.items():
+        found[parameter] = next((mark for each in every if (mark := getattr(each, name))), "")
+    for target in running:
+        found |= target.parameters()
+    return {"SecretsPrefix": PREFIX, **found}
+
+
+def went(caller: Caller, target: Target, made: Made) -> dict[str, Any]:
+    """Registered, planned, terminated, over; its record."""
+    key = f"svc-{target.deployment_type}"
+    wanted = {"blueprint_id": key, "deployment_type": target.deployment_type, "region": made.region}
+    status, answer = caller.ask("POST", "/deployments", wanted | {"resource_ids": made.ids, "metadata": made.metadata})
+    assert status == 201, answer
+    plan = caller.call("GET", key, "plan")
+    assert not plan["refusal"], plan
+    caller.call("DELETE", key, expected=202)
+    return caller.until(key, lambda record: record["status"] in ("Terminated", "Active"), seconds=180)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.real)], ids=["stand-ins", "real"])
+def test_every_type_is_registered_terminated_and_proven_gone(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, real: bool
+) -> None:
+    if real and not REQUIRED:
+        pytest.skip("REQUIRE_REAL=1 isn't set: each real target is tried by itself")
+    with ExitStack() as stack:
+        secrets, running = Secrets(), []
+        for target_class in of_each_type(request, real=real):
+            target = target_class(request, monkeypatch)
+            target.secrets_manager = secrets
+            running.append(stack.enter_context(target))
+        deployed = stack.enter_context(Stack(wait_scale=0.1, parameters=parameters(running)))
+        for secret in secrets.kept:
+            deployed.client("secretsmanager").create_secret(**secret)
+        caller = Caller(deployed)
+        for target in running:
+            made, began = target.make(), time.monotonic()
+            record = went(caller, target, made)
+            with capsys.disabled():
+                print(line(target, record, time.monotonic() - began))
+            assert record["status"] == "Terminated", record["cleanup"]
+            assert set(made.ours) & target.left() == set()
+            assert set(made.kept) <= target.left()
+            assert all(resource.get("proof") or resource["state"] == "kept" for resource in record["resources"])
+    assert {target.deployment_type for target in running} == {name for name, t in CATALOGUE.items() if t.module}
+
+
+def line(target: Target, record: dict[str, Any], seconds: float) -> str:
+    """What a person sees of one."""
+    resources = record["resources"]
+    counts = [sum(each["state"] == state for each in resources) for state in ("gone", "kept")]
+    proof = next((each.get("proof", "") for each in resources), "")
+    first = f"{record['deployment_type']:22} {target.evidence:9} {record['status']:11} {seconds:5.1f} s"
+    return f"{first}  {counts[0]} gone, {counts[1]} kept; {proof[:90]}"
