@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 layer=layers/tracker/requirements.txt
 clouds=(functions/release/requirements.txt functions/plan/requirements.txt)
+# Only kubernetes.aio needs these, which nothing here imports.
+unused=(--prune aiohttp --prune aiohttp-retry)
 # What the layer has, too, stays in the list (urllib3): with hashes, pip wants every dependency pinned. Of one lock, it is
 # the same version.
 
@@ -16,12 +18,12 @@ export_locked() {
 
 if [ "${1:-}" = --check ]; then
   diff <(export_locked --no-default-groups) "$layer"
-  for file in "${clouds[@]}"; do diff <(export_locked --only-group release) "$file"; done
+  for file in "${clouds[@]}"; do diff <(export_locked --only-group release "${unused[@]}") "$file"; done
   echo "requirements.txt: in step with uv.lock"
 else
   export_locked --no-default-groups >"$layer"
   for file in "${clouds[@]}"; do
     mkdir -p "$(dirname "$file")"
-    export_locked --only-group release >"$file"
+    export_locked --only-group release "${unused[@]}" >"$file"
   done
 fi
