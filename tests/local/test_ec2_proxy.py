@@ -103,6 +103,14 @@ class TestTerminating:
         (last,) = ec2.terminate_instances(InstanceIds=[instance])["TerminatingInstances"]
         assert last["CurrentState"] == {"Code": 48, "Name": "terminated"}
 
+    def test_an_instance_is_terminated_at_once_when_time_is_made_to_pass(self, server: Ec2, ec2: Any) -> None:
+        server.terminating = 3600
+        instance = run(ec2)
+        ec2.terminate_instances(InstanceIds=[instance])
+        assert condition(ec2, instance) == "shutting-down"
+        server.settle()
+        assert condition(ec2, instance) == "terminated"
+
     def test_what_moto_refuses_is_refused(self, ec2: Any) -> None:
         instance = run(ec2)
         assert code(lambda: ec2.terminate_instances(InstanceIds=[NOWHERE])) == "InvalidInstanceID.NotFound"
@@ -217,6 +225,21 @@ class TestFaults:
         with pytest.raises(ResponseParserError):
             ec2.terminate_instances(InstanceIds=[instance])
         assert condition(ec2, instance) == "shutting-down"
+
+    def test_a_deletion_can_be_accepted_and_not_done_for_one_thing_alone(self, server: Ec2, ec2: Any) -> None:
+        stuck, other = (ec2.create_volume(AvailabilityZone="eu-west-1a", Size=1)["VolumeId"] for _ in range(2))
+        control(server, "PUT", "faults", [{"action": "DeleteVolume", "kind": "accept", "id": stuck}])
+        for volume in (stuck, other):
+            ec2.delete_volume(VolumeId=volume)
+        volumes = {one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]}
+        assert stuck in volumes
+        assert other not in volumes
+
+    def test_a_throttle_says_how_long_it_lasts_if_told_to(self, server: Ec2, ec2: Any) -> None:
+        control(server, "PUT", "faults", [{"action": "DescribeInstances", "kind": "throttle", "retry_after": 7}])
+        with pytest.raises(ClientError) as caught:
+            ec2.describe_instances()
+        assert caught.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "7"
 
     def test_a_fault_that_is_not_understood_is_said_so_and_the_others_stay(self, server: Ec2) -> None:
         control(server, "PUT", "faults", [{"action": "X", "kind": "reset"}])

@@ -1,15 +1,21 @@
 """AwsEc2, against EC2's stand-in over HTTP: what goes, in which order, what stays, and what is refused."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import msgspec
 import pytest
 from moto.ec2.models import ec2_backends
 
+from local.ec2 import Call, Ec2, Fault
+from tests.cleanup.aws.cloud import REGION, Cloud
+from tests.cleanup.aws.target import TOKEN, AwsTarget
+from tests.conformance.target import Key, Made, When
 from tracker.cleanup import engine
 from tracker.cleanup.aws import ec2, session
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
@@ -17,7 +23,6 @@ from tracker.deployment import Deployment, Resource
 from tracker.settings import Settings
 
 type Make = Callable[..., Deployment]
-type Cloud = Any
 
 ACCOUNT = "123456789012"
 PLACE = {"region": "eu-west-1", "account": ACCOUNT}
@@ -28,6 +33,15 @@ NOWHERE = "i-0123456789abcdef0"
 
 INSTANCE, ADDRESS, VOLUME = "aws:instance", "aws:address", "aws:volume"
 INTERFACE, GROUP, KEY = "aws:network_interface", "aws:security_group", "aws:key_pair"
+# How each kind is asked to go, and by which parameter.
+DELETIONS = {
+    INSTANCE: ("TerminateInstances", "InstanceId.1"),
+    ADDRESS: ("ReleaseAddress", "AllocationId"),
+    VOLUME: ("DeleteVolume", "VolumeId"),
+    INTERFACE: ("DeleteNetworkInterface", "NetworkInterfaceId"),
+    GROUP: ("DeleteSecurityGroup", "GroupId"),
+    KEY: ("DeleteKeyPair", "KeyPairId"),
+}
 
 
 def resource(kind: str, id: str, *, named: bool = True, **place: str) -> Resource:
@@ -252,13 +266,14 @@ class TestOurs:
 
     @pytest.mark.parametrize("kind", [INSTANCE, ADDRESS, VOLUME, GROUP, KEY])
     def test_a_mark_that_was_taken_away_since_is_missed_at_the_deletion(self, cloud: Cloud, kind: str) -> None:
-        one = {
+        makes: dict[str, Callable[[], str]] = {
             INSTANCE: cloud.instance,
             ADDRESS: cloud.address,
             VOLUME: cloud.volume,
             GROUP: cloud.group,
             KEY: lambda: cloud.key_pair()[0],
-        }[kind]()
+        }
+        one = makes[kind]()
         assert look(resource(kind, one)).state == "present"
         cloud.unmark(one)
         cloud.forget()
@@ -768,3 +783,181 @@ class TestFailing:
         with pytest.raises(Unreachable):
             released(deployment(instance_id=instance), MARKED)
         assert cloud.deletions() == []
+
+
+class Emulator(AwsTarget):
+    """moto's EC2 behind the local stack's proxy, which fails when told to. Time there passes when the workflow's does."""
+
+    deployment_type = "AwsEc2"
+    na: ClassVar[dict[str, str]] = {"other-one": "EC2 gives an id once, and never to another instance"}
+    cloud: ClassVar[Cloud]
+    denied: ClassVar = {"400": "RequestExpired", "401": "AuthFailure", "403": "UnauthorizedOperation"}
+
+    def start(self) -> None:
+        cls = type(self)
+        if not hasattr(cls, "cloud"):
+            cls.cloud = Cloud(Ec2(terminating=3600).start())
+            self.request.session.addfinalizer(cls.cloud.server.stop)
+        super().start()
+        self._stuck = False
+        self.forget()
+
+    def stop(self) -> None:
+        self.cloud.server.faults.clear()
+        self.cloud.server.settle()
+
+    def url(self) -> str:
+        return self.cloud.server.url
+
+    def make(self) -> Made:
+        key, name = self.cloud.key_pair()
+        group = self.cloud.group()
+        instance = self.cloud.instance(KeyName=name, SecurityGroupIds=[group])
+        found = self.cloud.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+        root = found["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+        named, marked = self.cloud.volume(instance), self.cloud.volume(instance, device="/dev/sdg")
+        foreign = self.cloud.volume(instance, device="/dev/sdh", mark=False)
+        address, strange = self.cloud.address(instance), self.cloud.address(mark=False)
+        return Made(
+            (INSTANCE, instance),
+            [
+                (INSTANCE, instance),
+                (VOLUME, root),
+                (VOLUME, named),
+                (ADDRESS, address),
+                (VOLUME, marked),
+                (GROUP, group),
+                (KEY, key),
+            ],
+            [(VOLUME, foreign), (ADDRESS, strange)],
+            {
+                "instance_id": instance,
+                "ebs_volume": [named],
+                "elastic_ip": address,
+                "security_group": group,
+                "key_pair": key,
+            },
+            region=REGION,
+        )
+
+    def left(self) -> set[Key]:
+        # Past the proxy, which may be failing.
+        backend = ec2_backends[ACCOUNT][REGION]
+        instances = {one.id for one in backend.all_instances() if one.state != "terminated"}
+        ids = {
+            INSTANCE: instances,
+            VOLUME: backend.volumes.keys(),
+            ADDRESS: {one.allocation_id for one in backend.addresses},
+            INTERFACE: backend.enis.keys(),
+            GROUP: {one.id for one in backend.describe_security_groups()},
+            KEY: {one.id for one in backend.key_pairs.values()},
+        }
+        return {(kind, str(one)) for kind, found in ids.items() for one in found}
+
+    def asked(self) -> list[Key]:
+        return [key for call in list(self.cloud.server.calls) if (key := _key_of(call))]
+
+    def contacts(self) -> int:
+        return len(self.cloud.server.calls)
+
+    def forget(self) -> None:
+        self.cloud.forget()
+
+    def vanish(self, made: Made) -> None:
+        self.cloud.ec2.terminate_instances(InstanceIds=[made.main[1]])
+        self.cloud.server.settle()
+        for kind, one in made.ours:
+            if (kind, one) in self.left():
+                action, parameter = DELETIONS[kind]
+                getattr(self.cloud.ec2, re.sub("(?<=[a-z])(?=[A-Z])", "_", action).lower())(**{parameter: one})
+
+    def wait(self, seconds: float) -> None:
+        if not self._stuck:
+            self.cloud.server.settle()
+
+    def disown(self, made: Made) -> None:
+        self.cloud.unmark(made.main[1])
+
+    def protect(self, made: Made) -> None:
+        self.cloud.ec2.modify_instance_attribute(InstanceId=made.main[1], DisableApiTermination={"Value": True})
+
+    def denials(self) -> list[str]:
+        return list(self.denied)
+
+    def lose_credential(self, made: Made) -> AbstractContextManager[object]:
+        return self.failing("denied:401", "look")
+
+    @contextmanager
+    def failing(self, fault: str, when: When) -> Iterator[None]:
+        name, _, way = fault.partition(":")
+        match name:
+            case "refused" if when == "look":
+                with self.refusing():
+                    yield
+            case "hung":
+                with self.hasty(), self._failing(when, kind="hang"):
+                    yield
+            case "denied":
+                code = self.denied[way]
+                with self._failing(when, kind="error", code=code, status=int(way), message=f"broken {TOKEN}"):
+                    yield
+            case "server-error":
+                with self._failing(when, kind="error", message=f"broken {TOKEN}"):
+                    yield
+            # A deletion is refused once the look before it was answered: as if EC2 went down in between.
+            case "reset" | "refused":
+                with self._failing(when, kind="reset"):
+                    yield
+            case _:
+                with self._failing(when, kind=name):
+                    yield
+
+    @contextmanager
+    def _failing(self, when: When, **fault: Any) -> Iterator[None]:
+        actions = ["Describe*"] if when == "look" else [action for action, _ in DELETIONS.values()]
+        with self._faults(*(Fault(action, **fault) for action in actions)):
+            yield
+
+    @contextmanager
+    def _faults(self, *faults: Fault) -> Iterator[None]:
+        server = self.cloud.server
+        server.faults[:0] = faults
+        try:
+            yield
+        finally:
+            server.faults = [fault for fault in server.faults if not any(fault is one for one in faults)]
+
+    def busy(self, made: Made, times: int) -> AbstractContextManager[object]:
+        return self._faults(
+            Fault("TerminateInstances", "error", code="IncorrectInstanceState", status=400, times=times)
+        )
+
+    def throttled(self, seconds: int, times: int) -> AbstractContextManager[object]:
+        return self._faults(Fault("TerminateInstances", "throttle", retry_after=seconds, times=times))
+
+    @contextmanager
+    def stuck(self, made: Made, key: Key) -> Iterator[None]:
+        if key == made.main:
+            self._stuck = True
+            yield
+            self._stuck = False
+        else:
+            with self._faults(Fault(DELETIONS[key[0]][0], "accept", id=key[1])):
+                yield
+
+    def false_success(self, made: Made) -> AbstractContextManager[object]:
+        return self._faults(Fault("TerminateInstances", "page"))
+
+    def dependent(self, made: Made) -> Key:
+        # The marked volume: it isn't named.
+        return made.ours[4]
+
+
+def _key_of(call: Call) -> Key | None:
+    for kind, (action, parameter) in DELETIONS.items():
+        if call.action == action:
+            return kind, call.parameters[parameter]
+    return None
+
+
+TARGETS = [Emulator]

@@ -3,10 +3,6 @@
 Loaded by the engine. The instance goes first: with it go its volumes that are marked so, and only then are the
 others free. Whose something is, is judged twice: before anything is deleted, and at each deletion again, since time passes
 between. A terminated instance names its dependents no longer: from then on the record's list is what knows them.
-
-Permissions, all in the record's region: ec2:Describe{Instances, InstanceAttribute, SpotInstanceRequests, Addresses,
-Volumes, NetworkInterfaces, SecurityGroups, KeyPairs}, ec2:TerminateInstances, ec2:DisassociateAddress,
-ec2:ReleaseAddress, ec2:Delete{Volume, NetworkInterface, SecurityGroup, KeyPair}; sts:AssumeRole for records that name a role.
 """
 
 import re
@@ -17,7 +13,7 @@ import msgspec
 
 from tracker.cleanup.aws import session
 from tracker.cleanup.aws.session import Gone, translated
-from tracker.cleanup.contract import Busy, Kind, Look, Refused, Unreachable
+from tracker.cleanup.contract import Busy, Facts, Kind, Look, Refused, Unreachable
 from tracker.deployment import Deployment, Resource, ids_named
 from tracker.settings import Settings
 
@@ -43,10 +39,13 @@ class Ec2Kind:
     id_field: str
     is_spared: bool = False
 
-    def find(self, ec2: Any, resource: Resource) -> Found:
-        """Describe it. Gone, if there is none; whatever else is answered, only the very id counts."""
+    def check(self, resource: Resource) -> None:
+        """Refuse what can't be an id, before anything is asked."""
         if not re.fullmatch(self.form, resource.id, re.ASCII):
             raise Refused("bad_id", f"{resource.id!r} isn't the id of a {self.noun}")
+
+    def find(self, ec2: Any, resource: Resource) -> Found:
+        """Describe it. Gone, if there is none; whatever else is answered, only the very id counts."""
         found = [one for one in self.described(ec2, resource.id) if one.get(self.id_field) == resource.id]
         if not found:
             raise Gone(f"{self.call}: none of this id")
@@ -67,6 +66,7 @@ class Ec2Kind:
 
     def state(self, resource: Resource, settings: Settings) -> Look:
         """Read it, in the account and region of its place."""
+        self.check(resource)
         aws = session.opened(resource.place, settings)
         try:
             found = self.find(aws.client("ec2"), resource)
@@ -79,6 +79,7 @@ class Ec2Kind:
 
     def delete(self, resource: Resource, settings: Settings) -> None:
         """Ask it to go, if it is still there and still may go."""
+        self.check(resource)
         ec2 = session.opened(resource.place, settings).client("ec2")
         try:
             found = self.find(ec2, resource)
@@ -114,8 +115,7 @@ class Instance(Ec2Kind):
                 return "present"
 
     def ask(self, ec2: Any, resource: Resource, found: Found) -> None:
-        with translated("TerminateInstances"):
-            ec2.terminate_instances(InstanceIds=[resource.id])
+        _asked(ec2, "terminate_instances", "TerminateInstances", "TerminatingInstances", InstanceIds=[resource.id])
 
 
 class Address(Ec2Kind):
@@ -225,23 +225,64 @@ _STAGES = {
     "aws:key_pair": 3,
 }
 _NAMED = {
+    "instance_id": "aws:instance",
     "elastic_ip": "aws:address",
     "ebs_volume": "aws:volume",
     "security_group": "aws:security_group",
     "key_pair": "aws:key_pair",
 }
 
+FACTS = Facts(
+    credentials=(
+        "The stack's own role; a record may name another one (`role`, `external_id`), which AllowedRoles must allow. "
+        "Before anything else STS is asked which account the credentials are for."
+    ),
+    permissions=(
+        "ec2:DescribeInstances, ec2:DescribeInstanceAttribute, ec2:DescribeSpotInstanceRequests",
+        "ec2:DescribeAddresses, ec2:DescribeVolumes, ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSecurityGroups, ec2:DescribeKeyPairs",
+        "ec2:TerminateInstances",
+        "ec2:DisassociateAddress, ec2:ReleaseAddress, ec2:DeleteVolume, ec2:DeleteNetworkInterface",
+        "ec2:DeleteSecurityGroup, ec2:DeleteKeyPair",
+        "sts:AssumeRole for records that name a role",
+    ),
+    order=(
+        "the instance, and with it the volumes that are marked to go with it",
+        "its addresses, other volumes and network interfaces",
+        "its security groups",
+        "its key pair",
+    ),
+    gone=(
+        "DescribeInstances says `terminated`, DescribeVolumes `deleted`; or the describing call of its kind answers "
+        "`Invalid....NotFound`, in the account that the place names."
+    ),
+    duration="Half a minute to several minutes; a GPU or bare metal instance takes up to twenty.",
+    limits=(
+        "In the wrong region an instance isn't found, and so counts as gone: the record alone knows its region. "
+        "An instance of an Auto Scaling group or of a persistent spot request is refused, since another one would come. "
+        "Snapshots, images and launch templates stay."
+    ),
+    sources=(
+        "botocore's model of EC2 of 2016-11-15; the codes also from Terraform's AWS provider (internal/service/ec2). "
+        "Tried against moto's EC2, mended by local/ec2.py where it is kinder than AWS; never against AWS itself."
+    ),
+)
+
 
 def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     """The instances, what the record names besides, what was known of before, and what hangs on a living instance."""
-    names = ids_named(deployment, "instance_id")
-    if not names:
-        raise Refused("missing_id", "the record names no instance_id")
     place = session.place_of(deployment, settings)
+    named = [
+        _resource(kind, one, place, named_by=key) for key, kind in _NAMED.items() for one in ids_named(deployment, key)
+    ]
+    instances = [one for one in named if one.kind == "aws:instance"]
+    if not instances:
+        raise Refused("missing_id", "the record names no instance_id")
+    for one in named:
+        _KINDS[one.kind].check(one)
     aws = session.opened(place, settings)
     ec2 = aws.client("ec2")
 
-    instances = [_resource("aws:instance", name, place, named_by="instance_id") for name in names]
     found = list(_found(ec2, instances))
     living = {one["InstanceId"]: one for one in found if _INSTANCE.status(one) != "gone"}
     for instance in instances:
@@ -252,19 +293,22 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
         # Seen here: so this is the account in which a "not found" of the others counts.
         place |= {"account": aws.account}
     instances = [msgspec.structs.replace(instance, place=place, seen=instance.id in living) for instance in instances]
-    dependents = _dependents(deployment, settings, aws, living, place)
+    others = [one for one in named if one.kind != "aws:instance"]
+    dependents = _dependents(deployment, settings, aws, living, others, place)
     return sorted([*instances, *dependents], key=lambda resource: resource.stage)
 
 
 def _dependents(
-    deployment: Deployment, settings: Settings, aws: session.Session, living: dict[str, Found], place: dict[str, str]
+    deployment: Deployment,
+    settings: Settings,
+    aws: session.Session,
+    living: dict[str, Found],
+    named: list[Resource],
+    place: dict[str, str],
 ) -> list[Resource]:
     """What the record names besides its instances, what hangs on these, and what was known of before: each judged."""
     hanging = [resource for one in living.values() for resource in _hanging(aws.client("ec2"), one, place)]
     going = {resource.key: resource.place for resource in hanging if "goes_with" in resource.place}
-    named = [
-        _resource(kind, one, place, named_by=key) for key, kind in _NAMED.items() for one in ids_named(deployment, key)
-    ]
     known = [r for r in deployment.resources if r.kind != "aws:instance" and r.state != "gone"]
     lifted = {"dependents": "all"} if deployment.metadata.get("delete_dependents") == "all" else {}
     judged: dict[tuple[str, str], Resource] = {}

@@ -181,7 +181,8 @@ def _meaning(error: ClientError, call: str) -> Exception:
     answer = error.response.get("ResponseMetadata", {})
     # An empty element is parsed as None.
     code, status = said.get("Code") or "", answer.get("HTTPStatusCode", 0)
-    text = f"{call}: {code}: {said.get('Message') or ''}"
+    # A session token, should it be quoted, is the only word of that length.
+    text = re.sub("[A-Za-z0-9+/=_-]{100,}", "***", f"{call}: {code}: {said.get('Message') or ''}")
     match next((meaning for pattern, meaning in _MEANINGS if fnmatchcase(code, pattern)), status):
         case "gone":
             return Gone(f"{call}: {code}")
