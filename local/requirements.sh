@@ -6,10 +6,8 @@ cd "$(dirname "$0")/.."
 
 layer=layers/tracker/requirements.txt
 clouds=(functions/release/requirements.txt functions/plan/requirements.txt)
-# Only kubernetes.aio needs these, which nothing here imports.
+# Only kubernetes.aio needs these, which isn't shipped.
 unused=(--prune aiohttp --prune aiohttp-retry)
-# What the layer has, too, stays in the list (urllib3): with hashes, pip wants every dependency pinned. Of one lock, it is
-# the same version.
 
 export_locked() {
   echo "# Written by local/requirements.sh from uv.lock."
