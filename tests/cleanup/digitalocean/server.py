@@ -3,20 +3,18 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.target import HttpTarget, Key, Made
-from tests.standin import Fault, Reply, Request, StandIn, route
+from tests.cleanup.rest_target import LOOKS, Account, AccountTarget, Thing
+from tests.conformance.target import Key, Made
+from tests.standin import Fault, Reply, Request, route
 from tracker.settings import LocalPlace, Settings
 
 TOKEN = "dop_v1_secret-of-the-team"
 TEAM = "11111111-1111-4111-8111-111111111111"
 OTHER_TEAM = "22222222-2222-4222-8222-222222222222"
 MARK = "blueprint"
-# How many looks it takes until something that was asked to go is gone.
-LOOKS = 2
 PATHS = {
     "droplets": "digitalocean:droplet",
     "volumes": "digitalocean:volume",
@@ -36,23 +34,12 @@ def error(status: int, text: str) -> Reply:
     return Reply(status, {"id": ids.get(status, "server_error"), "message": text})
 
 
-@dataclass
-class Thing:
-    """Something that exists. `looks` counts down to its end once it was asked to go; `stays` never does."""
+class DigitalOceanServer(Account):
+    """The API. An account is a team."""
 
-    body: dict[str, Any]
-    user: str = ""
-    looks: int | None = None
-    stays: bool = False
-
-
-class DigitalOceanServer(StandIn):
-    """The API. `team` is whose the token is."""
+    HOME = TEAM
 
     def __init__(self) -> None:
-        self.things: dict[Key, Thing] = {}
-        self.team = TEAM
-        self.valid = True
         super().__init__(contract=Path(__file__).with_name("contract.yaml"), public_url="https://api.digitalocean.com")
 
     def not_found(self, request: Request) -> Reply:
@@ -64,19 +51,19 @@ class DigitalOceanServer(StandIn):
         return super().handle(request)
 
     @route("GET", "/v2/account")
-    def account(self, request: Request) -> Reply:
-        team = {"uuid": self.team, "name": "team"}
+    def whose(self, request: Request) -> Reply:
+        team = {"uuid": self.account, "name": "team"}
         return Reply(body={"account": {"uuid": "u-1", "email": "a@b.example", "status": "active", "team": team}})
 
     @route("GET", r"/v2/droplets/(?P<id>\d+)/destroy_with_associated_resources")
     def hanging(self, request: Request, id: str) -> Reply:
-        if self._found("digitalocean:droplet", id) is None:
+        if self.found("digitalocean:droplet", id) is None:
             return self.not_found(request)
         by_kind = {
             name: [
                 {"id": "6186916" if name == "reserved_ips" else thing_id, "name": thing_id, "cost": "1.00"}
-                for (kind, thing_id), thing in self.things.items()
-                if kind == PATHS[name] and thing.user == id
+                for thing_id, thing in self.all(PATHS[name]).items()
+                if thing.user == id
             ]
             for name in ("reserved_ips", "volumes")
         }
@@ -84,16 +71,14 @@ class DigitalOceanServer(StandIn):
 
     @route("GET", "/v2/(?P<kind>droplets|volumes|reserved_ips)/(?P<id>[^/]+)")
     def look(self, request: Request, kind: str, id: str) -> Reply:
-        thing = self._found(PATHS[kind], id)
+        thing = self.seen(PATHS[kind], id)
         if thing is None:
             return self.not_found(request)
-        if thing.looks is not None and not thing.stays:
-            thing.looks -= 1
         return Reply(body={kind.removesuffix("s"): thing.body | self._user(kind, thing)})
 
     @route("DELETE", "/v2/(?P<kind>droplets|volumes|reserved_ips)/(?P<id>[^/]+)")
     def delete(self, request: Request, kind: str, id: str) -> Reply:
-        thing = self._found(PATHS[kind], id)
+        thing = self.found(PATHS[kind], id)
         if thing is None:
             return self.not_found(request)
         if self._user_of(thing):
@@ -111,21 +96,14 @@ class DigitalOceanServer(StandIn):
         return {}
 
     def _user_of(self, thing: Thing) -> str:
-        return thing.user if thing.user and self._found("digitalocean:droplet", thing.user) else ""
-
-    def _found(self, kind: str, id: str) -> Thing | None:
-        thing = self.things.get((kind, id)) if self.team == TEAM else None
-        if thing and thing.looks is not None and thing.looks <= 0:
-            del self.things[kind, id]
-            return None
-        return thing
+        return thing.user if thing.user and self.found("digitalocean:droplet", thing.user) else ""
 
 
-class DigitalOceanTarget(HttpTarget):
+class DigitalOceanTarget(AccountTarget):
     """What the types at DigitalOcean share of their target."""
 
-    evidence = "contract"
     server: DigitalOceanServer
+    elsewhere = OTHER_TEAM
     secrets = (TOKEN,)
 
     def start(self) -> None:
@@ -147,38 +125,11 @@ class DigitalOceanTarget(HttpTarget):
         kind, id_ = call.path.split("/")[2:4]
         return PATHS[kind], id_
 
-    def left(self) -> set[Key]:
-        return {
-            key for key, thing in self.server.things.items() if thing.stays or thing.looks is None or thing.looks > 0
-        }
-
-    def vanish(self, made: Made) -> None:
-        for key in made.ours:
-            del self.server.things[key]
-
     def disown(self, made: Made) -> None:
         self.server.things[made.main].body["tags"] = []
-
-    @contextmanager
-    def lose_credential(self, made: Made) -> Iterator[None]:
-        self.server.valid = False
-        yield
-        self.server.valid = True
-
-    @contextmanager
-    def change_account(self, made: Made) -> Iterator[None]:
-        self.server.team = OTHER_TEAM
-        yield
-        self.server.team = TEAM
 
     @contextmanager
     def busy(self, made: Made, times: int) -> Iterator[None]:
         pending = error(422, "Droplet already has a pending event.")
         with self.server.failing(Fault("answer", "DELETE", f"/{made.main[1]}$", pending, times=times)):
             yield
-
-    @contextmanager
-    def stuck(self, made: Made, key: Key) -> Iterator[None]:
-        self.server.things[key].stays = True
-        yield
-        self.server.things[key].stays = False

@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from tests.cleanup.digitalocean.server import MARK, DigitalOceanTarget, Thing
+from tests.cleanup.digitalocean.server import MARK, DigitalOceanTarget
+from tests.cleanup.rest_target import Thing
 from tests.conformance.target import Key, Made
 
 DROPLET, OTHER = "3164444", "3164445"

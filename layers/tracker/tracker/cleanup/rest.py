@@ -40,6 +40,8 @@ SAID_MAX = 300
 # How long a session is kept, with what is known of its account.
 KEPT_FOR = 120
 THROTTLED_FOR = 10.0
+# Where clouds answer their own machines, by http alone; nothing of it leaves the host.
+METADATA_SERVICE = "169.254.169.254"
 PAGES_MAX = 1000
 
 Meaning = Literal["gone", "busy", "throttled", "protected", "not_ours", "credentials", "bad_id", "unreachable"]
@@ -96,7 +98,7 @@ class Service:
 
     `base_url` is what its documentation names; a setting may lead elsewhere. `variables` are its credential's keys, with the
     environment variables that its own tools read. `authorize` makes what signs requests, `whose` the account that a
-    credential is for, asked with that credential. `said` takes code and message from the body of a failure, and raises
+    credential is for, asked with that credential: where one is for several, that which is `api.wanted`. `said` takes code and message from the body of a failure, and raises
     LookupError or TypeError for what isn't the provider's. `meanings` come before what a status means everywhere;
     `said` of "" matches any.
     """
@@ -104,7 +106,7 @@ class Service:
     provider: str
     base_url: str
     variables: Mapping[str, tuple[str, ...]]
-    authorize: Callable[["Api", Credential], AuthBase]
+    authorize: Callable[["Api", Credential], AuthBase | None]
     whose: Callable[["Api"], str]
     said: Callable[[Any], str]
     meanings: tuple[Meant, ...] = ()
@@ -120,23 +122,32 @@ class Service:
 
     def open(self, place: Mapping[str, str], settings: Settings) -> "Api":
         """The API with the credential for a place. Refused, if that is for another account than the place names."""
-        base_url = settings.base_urls.get(self.provider, self.base_url).rstrip("/")
-        api = _opened(self, base_url, place.get("credential", ""), _Held(settings), int(time.monotonic() // KEPT_FOR))
+        named, wanted = place.get("credential", ""), place.get("account", "")
+        api = _opened(self, named, wanted, _Held(settings), int(time.monotonic() // KEPT_FOR))
         if place.get("account", api.account) != api.account:
             text = f"the credential is for {self.provider} account {api.account}, and it is in {place['account']}"
             raise Refused("credentials", f"{text}: correct metadata.account, or name a credential for it")
         return api
+
+    def credential(self, named: str, settings: Settings) -> Credential:
+        """The credential that is `named`, else the stack's own. Refused, if there is none."""
+        return credentials.find(self.provider, named, settings, *self.needed, variables=self.variables)
 
     def __hash__(self) -> int:
         return hash(self.provider)
 
 
 class Api:
-    """A provider's API with one credential, which the provider itself said is for `account`."""
+    """A provider's API with one credential, which the provider itself said is for `account`.
 
-    def __init__(self, service: Service, base_url: str, credential: Credential) -> None:
+    `wanted` is the account that it is opened for, empty if nothing says which.
+    """
+
+    def __init__(self, service: Service, credential: Credential, settings: Settings, wanted: str = "") -> None:
         self.service = service
-        self.base_url = _checked(base_url)
+        self.settings = settings
+        self.wanted = wanted
+        self.base_url = _checked(settings.base_urls.get(service.provider, service.base_url).rstrip("/"))
         self._credential = credential
         self._session = requests.Session()
         # No proxy, no ~/.netrc, no authority of this machine's choosing.
@@ -157,10 +168,11 @@ class Api:
         *,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
+        data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """A call that succeeded. `path` begins with "/"; or is a URL that an answer named, of the same origin."""
-        answer = self.send(method, path, params=params, json=json, headers=headers)
+        answer = self.send(method, path, params=params, json=json, data=data, headers=headers)
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise self.meaning(method, path, answer)
         return answer
@@ -172,9 +184,10 @@ class Api:
         *,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
+        data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Whatever was answered, read to its end. Unreachable, if nothing was, or not in a way that can be read."""
+        """Whatever was answered, read to its end; `data` is sent as a form. Unreachable, if nothing was, or not in a way that can be read."""
         url = self._url(path)
         try:
             with closing(
@@ -183,6 +196,7 @@ class Api:
                     url,
                     params=params,
                     json=json,
+                    data=data,
                     headers=headers,
                     timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                     allow_redirects=False,
@@ -216,13 +230,17 @@ class Api:
 
     def pages(self, path: str, items: str, next_page: Callable[[Any], str | None], **params: Any) -> Iterator[Any]:
         """All items of a list that comes in pages; `next_page` gives the path or URL of the next from a page's body."""
-        body = self.get(path, **params)
-        for _ in range(PAGES_MAX):
-            yield from listed(body, items, path)
-            following = next_page(body)
-            if not following:
-                return
-            body = self.get(following)
+        try:
+            body = self.get(path, **params)
+            for _ in range(PAGES_MAX):
+                yield from listed(body, items, path)
+                following = next_page(body)
+                if not following:
+                    return
+                body = self.get(following)
+        except Gone as gone:
+            # A list may be empty; that it isn't there says nothing of what it would hold.
+            raise Unreachable(str(gone)) from None
         raise Unreachable(f"GET {path}: more than {PAGES_MAX} pages")
 
     def _url(self, path: str) -> str:
@@ -315,10 +333,14 @@ class RestKind:
             if self.ask is not None:
                 self.ask(api, resource, found)
             else:
-                method, path = self.delete_by
-                api.call(method, self.at(resource, path))
+                self.request(api, resource)
         except Gone:
             return
+
+    def request(self, api: Api, resource: Resource) -> Answer:
+        """Ask for its deletion."""
+        method, path = self.delete_by
+        return api.call(method, self.at(resource, path))
 
 
 def named(
@@ -371,7 +393,7 @@ def discovered(
         main.allow(resource, body, settings)
         place = {**place, "account": api.account}
         found[each.key] = replace(resource, seen=True, place=resource.place | main.keep(body))
-        for other in hanging(api, resource, body):
+        for other in hanging(api, found[each.key], body):
             before = found.get(other.key)
             found[other.key] = replace(before, place=before.place | other.place) if before else other
     used_by = {"used_by": ",".join(each.id for each in mains)}
@@ -379,6 +401,11 @@ def discovered(
         replace(each, place=each.place | place | (used_by if each.stage > stage else {})) for each in found.values()
     ]
     return sorted(placed, key=lambda each: each.stage)
+
+
+def kept(resource: Resource, why: str) -> Resource:
+    """One that was only found, and isn't the deployment's to delete."""
+    return replace(resource, state="kept", detail=why)
 
 
 def listed(body: Any, items: str, path: str) -> list[Any]:
@@ -426,11 +453,11 @@ class _Held:
 
 
 @lru_cache(maxsize=32)
-def _opened(service: Service, base_url: str, named: str, held: _Held, _period: int) -> Api:
+def _opened(service: Service, named: str, wanted: str, held: _Held, _period: int) -> Api:
     """An API whose account is known; `_period` lets it lapse."""
-    found = credentials.find(service.provider, named, held.settings, *service.needed, variables=service.variables)
+    found = service.credential(named, held.settings)
     try:
-        return Api(service, base_url, found)
+        return Api(service, found, held.settings, wanted)
     except Gone as gone:
         raise Unreachable(f"{service.provider} doesn't say whose the credential is: {gone}") from None
     except (LookupError, TypeError, AttributeError):
@@ -439,7 +466,9 @@ def _opened(service: Service, base_url: str, named: str, held: _Held, _period: i
 
 def _checked(base_url: str) -> str:
     parts = urlsplit(base_url)
-    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname)):
+    if parts.scheme == "https":
+        return base_url
+    if parts.scheme == "http" and (is_loopback(parts.hostname) or parts.hostname == METADATA_SERVICE):
         return base_url
     raise Refused("credentials", f"{base_url}: https only, or this machine itself")
 

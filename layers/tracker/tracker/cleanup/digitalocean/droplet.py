@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Literal
 
-from msgspec.structs import replace
-
 from tracker.cleanup import rest
 from tracker.cleanup.contract import Busy, Facts, Kind, Refused
 from tracker.cleanup.digitalocean.api import DIGITALOCEAN, VOLUME, is_marked
@@ -63,6 +61,7 @@ _STAGES = {
     "volume": ("digitalocean:volume", 1),
     "reserved_ip": ("digitalocean:reserved_ip", 1),
 }
+_ONLY_FOUND = 'only found, not named by the record, and not marked; metadata.delete_dependents = "all" would delete it'
 
 FACTS = Facts(
     credentials="A token: secret key `token`; on one machine DIGITALOCEAN_TOKEN or DIGITALOCEAN_ACCESS_TOKEN.",
@@ -91,15 +90,10 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
             resource = Resource("digitalocean:volume", str(volume["id"]), stage=1)
             with suppress(Gone):
                 ours = every or is_marked(VOLUME.find(api, resource), settings)
-                yield resource if ours else _kept(resource)
+                yield resource if ours else rest.kept(resource, _ONLY_FOUND)
         for address in rest.listed(body, "reserved_ips", path):
             # Its `id` is a number of the bill's; the address itself is its name.
             resource = Resource("digitalocean:reserved_ip", str(address["name"]), stage=1)
-            yield resource if every else _kept(resource)
+            yield resource if every else rest.kept(resource, _ONLY_FOUND)
 
     return rest.discovered(deployment, settings, _KINDS, _STAGES, hanging)
-
-
-def _kept(resource: Resource) -> Resource:
-    why = 'only found, not named by the record, and not marked; metadata.delete_dependents = "all" would delete it'
-    return replace(resource, state="kept", detail=why)
