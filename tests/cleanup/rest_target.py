@@ -30,12 +30,14 @@ class Account(StandIn):
     """An API with one token. All things are in the account HOME; `account` is whose the token is, if it is `valid`."""
 
     HOME: ClassVar[str]
+    CONTRACT: ClassVar[Path]
+    PUBLIC_URL: ClassVar[str]
 
-    def __init__(self, *, contract: Path, public_url: str) -> None:
+    def __init__(self) -> None:
         self.things: dict[Key, Thing] = {}
         self.account = self.HOME
         self.valid = True
-        super().__init__(contract=contract, public_url=public_url)
+        super().__init__(contract=self.CONTRACT, public_url=self.PUBLIC_URL)
 
     def found(self, kind: str, id_: str) -> Thing | None:
         """What is there under an id, for this token."""
@@ -59,11 +61,26 @@ class Account(StandIn):
 
 
 class AccountTarget(HttpTarget):
-    """A target whose stand-in is an `Account`. `elsewhere` is another account."""
+    """A target whose stand-in is an `Account`. `elsewhere` is another account.
+
+    Targets that are up at once share one: a stack has one URL for a provider, whatever types it has.
+    """
 
     evidence = "contract"
     server: Account
+    server_class: ClassVar[type[Account]]
     elsewhere: ClassVar[str]
+    _running: ClassVar[dict[type[Account], Account]] = {}
+
+    def start(self) -> None:
+        running = self._running.get(self.server_class)
+        self._is_first = running is None
+        self.server = running or self._running.setdefault(self.server_class, self.server_class())
+
+    def stop(self) -> None:
+        if self._is_first:
+            del self._running[self.server_class]
+            super().stop()
 
     def left(self) -> set[Key]:
         return {

@@ -169,6 +169,8 @@ _AWS = {
     "external_id": Form(r"[A-Za-z0-9_+=,.@:/-]{2,1224}", "tracker-7f3a"),
 }
 
+_EKS_NAME = "[0-9A-Za-z][0-9A-Za-z_-]"
+
 
 def _aws(prefix: str, kind: str, *, many: bool = False) -> Form:
     return Form(f"{prefix}-{_AWS_ID}", f"{prefix}-0123456789abcdef0", kind=kind, many=many)
@@ -212,6 +214,12 @@ def _opaque(kind: str, example: str, *, many: bool = False) -> Form:
     """For a provider that doesn't say how its ids look."""
     return Form(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}", example, kind=kind, many=many)
 
+
+# Vultr: GET /v2/account tells no other id of an account than its e-mail address.
+_VULTR = {
+    **COMMON,
+    "account": Form(_NO_DOTS + r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,190}", "ops@example.org"),
+}
 
 # Kubernetes: names are RFC 1123 subdomains, namespaces labels. Its own namespaces are nobody's deployment.
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -321,6 +329,7 @@ CATALOGUE: dict[str, Entry] = {
     "LocalKubernetes": Entry(
         platform="local",
         summary="Objects in a namespace of a Kubernetes cluster, reached by this machine's kubeconfig or a secret's",
+        module="local.kubernetes",
         ids=_KUBERNETES_IDS,
         needs_one_of=(("namespace",), ("context",), _WORKLOADS),
         metadata={**_KUBERNETES, **MACHINE},
@@ -419,21 +428,23 @@ CATALOGUE: dict[str, Entry] = {
     "VultrInstance": Entry(
         platform="vultr",
         summary="An instance, with its block storage and reserved addresses",
+        module="vultr.instance",
         ids=_machine(
             _uuid("vultr:instance"),
             block=_uuid("vultr:block", many=True),
             reserved_ip=_uuid("vultr:reserved_ip", many=True),
         ),
         needs_one_of=(("instance_id",),),
-        metadata=COMMON,
+        metadata=_VULTR,
     ),
     "AwsEks": Entry(
         platform="aws",
         summary="An EKS cluster, with its node groups and Fargate profiles",
-        # EKS's API reference: the same rule for all three names.
+        # EKS' API reference, CreateCluster and CreateNodegroup.
         ids={
-            key: Form("[0-9A-Za-z][0-9A-Za-z_-]{0,99}", "blueprints", kind=f"aws:eks_{key}", many=key != "cluster_name")
-            for key in ("cluster_name", "nodegroup", "fargate_profile")
+            "cluster_name": Form(f"{_EKS_NAME}{{0,99}}", "blueprints", kind="aws:eks_cluster"),
+            "nodegroup": Form(f"{_EKS_NAME}{{0,62}}", "blueprints-1", kind="aws:eks_nodegroup", many=True),
+            "fargate_profile": Form(f"{_EKS_NAME}{{0,99}}", "fp-1", kind="aws:eks_fargate_profile", many=True),
         },
         needs_one_of=(("cluster_name",),),
         metadata=_AWS,
@@ -487,7 +498,7 @@ CATALOGUE: dict[str, Entry] = {
             "load_balancer": _uuid("vultr:load_balancer", many=True),
         },
         needs_one_of=(("cluster_id",),),
-        metadata=COMMON,
+        metadata=_VULTR,
         cluster=True,
     ),
     "LambdaLabsInstance": Entry(

@@ -38,9 +38,8 @@ class DigitalOceanServer(Account):
     """The API. An account is a team."""
 
     HOME = TEAM
-
-    def __init__(self) -> None:
-        super().__init__(contract=Path(__file__).with_name("contract.yaml"), public_url="https://api.digitalocean.com")
+    CONTRACT = Path(__file__).with_name("contract.yaml")
+    PUBLIC_URL = "https://api.digitalocean.com"
 
     def not_found(self, request: Request) -> Reply:
         return error(404, "The resource you requested could not be found.")
@@ -103,11 +102,12 @@ class DigitalOceanTarget(AccountTarget):
     """What the types at DigitalOcean share of their target."""
 
     server: DigitalOceanServer
+    server_class = DigitalOceanServer
     elsewhere = OTHER_TEAM
     secrets = (TOKEN,)
 
     def start(self) -> None:
-        self.server = DigitalOceanServer()
+        super().start()
         self.patch.setenv("DIGITALOCEAN_TOKEN", TOKEN)
         self.settings = Settings(
             digitalocean_mark=MARK,
