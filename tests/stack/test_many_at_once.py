@@ -30,6 +30,8 @@ RACERS, AT_A_TIME = 1000, 32
 # In the real stage there is time for all of them.
 DUE = 500 if REQUIRED else 60
 POISON = 50
+# Seconds, on a stack whose waits are shortened.
+SWEEP_EVERY = 20
 
 
 def item(key: str, name: str) -> dict[str, Any]:
@@ -121,7 +123,8 @@ def test_all_that_is_due_in_one_moment_goes_however_little_room_there_is(
         assert len(list(each)) == DUE
 
     with concurrency(stack, "Release", 3):
-        deadline = time.monotonic() + 450
+        began = time.monotonic()
+        swept = began
         while True:
             records = records_of(stack, key)
             done = sum(record["status"] == "Terminated" for record in records)
@@ -130,7 +133,11 @@ def test_all_that_is_due_in_one_moment_goes_however_little_room_there_is(
             # Again and again some of the calls are more than EC2 takes; the last few would meet all of that.
             share = [{"action": "Describe*", "kind": "throttle", "times": DUE // 20}] if done < DUE / 2 else []
             faults(stack, share)
-            assert time.monotonic() < deadline, Counter(record["status"] for record in records)
+            assert time.monotonic() < began + 450, Counter(record["status"] for record in records)
+            if time.monotonic() > swept + SWEEP_EVERY:
+                # As on any stack: what the stream's function had no room for is due still.
+                caller.sweep()
+                swept = time.monotonic()
             time.sleep(1)
 
     assert {record["cleanup"]["round"] for record in records} == {1}
