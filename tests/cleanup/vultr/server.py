@@ -62,7 +62,7 @@ class VultrServer(Account):
     @route("GET", _PATH)
     def list_all(self, request: Request, path: str) -> Reply:
         kind, _, items, _ = KINDS[path]
-        every = [self._shown(kind, id_, thing) for id_, thing in self.all(kind).items()]
+        every = [self._shown(kind, id_, thing) for id_ in self.all(kind) if (thing := self.seen(kind, id_))]
         start = int(request.query.get("cursor", "n0").removeprefix("n"))
         following = f"n{start + PAGE}" if start + PAGE < len(every) else ""
         meta = {"total": len(every), "links": {"next": following, "prev": ""}}

@@ -2,9 +2,17 @@
 
 from typing import ClassVar
 
+import pytest
+
 from tests.cleanup.rest_target import Thing
-from tests.cleanup.vultr.server import VultrTarget
+from tests.cleanup.vultr.server import VultrTarget, error
+from tests.conformance.conftest import life, target
+from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
+from tests.standin import Fault
+from tracker.cleanup.contract import Unreachable
+
+__all__ = ["life", "target"]
 
 INSTANCE, OTHER = (f"4f0f12e5-1f84-404f-aa84-85f431ea5ec{n}" for n in range(2))
 BLOCKS = [f"8692c434-08fa-4efb-a0fb-966a338aee0{n}" for n in range(3)]
@@ -55,3 +63,73 @@ class StandIn(VultrTarget):
 
 
 TARGETS = [StandIn]
+pytestmark = pytest.mark.parametrize("target_class", TARGETS)
+
+
+def test_what_clings_to_a_gone_instance_is_detached_first(target: StandIn, life: Life) -> None:
+    made = target.make()
+    target.server.clinging = {("vultr:block", BLOCKS[0]), ("vultr:reserved_ip", IPS[0])}
+    life.clean_up(made)
+    assert life.record.status == "Terminated"
+    posted = [(call.path, call.body) for call in target.server.calls if call.method == "POST"]
+    assert posted == [
+        (f"/v2/blocks/{BLOCKS[0]}/detach", {"live": True}),
+        (f"/v2/reserved-ips/{IPS[0]}/detach", None),
+    ]
+
+
+def test_what_is_attached_to_a_strange_instance_is_not_ours(target: StandIn, life: Life) -> None:
+    made = target.make()
+    target.server.things["vultr:block", BLOCKS[0]].user = OTHER
+    answer = life.clean_up(made)
+    assert answer.outcome == "refused"
+    error = life.record.cleanup.last_error
+    assert error
+    assert error.error_class == "not_ours"
+    assert OTHER in error.message
+    assert ("vultr:block", BLOCKS[0]) not in target.asked()
+    assert not [call for call in target.server.calls if call.method == "POST"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_what_a_get_cannot_find_but_the_list_has_is_still_there(target: StandIn, life: Life, status: int) -> None:
+    made = target.make()
+    life.register(made)
+    missing = Fault("answer", "GET", f"/v2/blocks/{BLOCKS[0]}$", error(status, "Invalid block ID"))
+    with target.server.failing(missing):
+        life.run(life.begin())
+    # Its list leads to it: it was asked to go, and is gone only now.
+    assert ("vultr:block", BLOCKS[0]) in target.asked()
+    assert life.record.status == "Terminated"
+    block = next(each for each in life.record.resources if each.id == BLOCKS[0])
+    assert "GET /v2/blocks hasn't got it" in block.proof
+
+
+def test_a_list_that_cannot_be_read_to_its_end_proves_nothing(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    del target.server.things["vultr:block", BLOCKS[0]]
+    with target.server.failing(Fault("answer", "GET", "/v2/blocks$", error(404, "Not found"))):
+        state = life.begin()
+        with pytest.raises(Unreachable):
+            life.run(state)
+    assert life.states.get(("vultr:block", BLOCKS[0])) != "gone"
+
+
+def test_all_dependents_go_when_all_should(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(made, metadata={"delete_dependents": "all"})
+    assert life.record.status == "Terminated"
+    assert target.left() == {
+        ("vultr:instance", OTHER),
+        ("vultr:block", BLOCKS[2]),
+        ("vultr:reserved_ip", IPS[2]),
+    }
+
+
+def test_an_instance_that_was_asked_to_go_and_still_is_pending_is_waited_for(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    pending = error(500, "Unable to destroy server: Server is already pending destruction.")
+    with target.server.failing(Fault("answer", "DELETE", "/v2/instances/", pending, times=3)):
+        assert life.run(life.begin()).outcome == "gone"
