@@ -139,6 +139,14 @@ class Sshd:
         return (self.folder / "user").read_text()
 
     @property
+    def public_key(self) -> str:
+        return (self.folder / "user.pub").read_text().rsplit(" ", 1)[0]
+
+    def let_in(self, public_key: str) -> None:
+        """From now on, this key and no other."""
+        (self.folder / "user.pub").write_text(f"{public_key} of-a-test\n")
+
+    @property
     def user(self) -> str:
         return subprocess.run(["id", "-un"], check=True, capture_output=True, text=True).stdout.strip()
 

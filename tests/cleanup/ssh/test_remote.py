@@ -1,7 +1,4 @@
-"""SshRemote through real servers: real Docker, containerd and (where it is installed) Podman.
-
-systemd runs nowhere in a container, and Podman not everywhere: programs that behave as their manuals say stand in.
-"""
+"""SshRemote: real Docker, containerd and (where it is installed) Podman behind a real sshd; and stand-ins in this process."""
 
 import json
 import os
@@ -17,8 +14,11 @@ import docker as docker_sdk
 import pytest
 from msgspec.structs import replace
 
+from tests.cleanup.ssh.machines import DOCKER, FULL_ID, OTHER_ID, PODMAN, Machine
+from tests.cleanup.ssh.target import RealSshTarget, SshTarget
 from tests.real_targets import Sshd, free_port, lacking, program
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
+from tracker.cleanup.ssh import machine as ssh_machine
 from tracker.cleanup.ssh import remote
 from tracker.deployment import Deployment, Resource
 from tracker.settings import Settings
@@ -42,18 +42,6 @@ def deployment(
         registered_at="2026-01-01T00:00:00Z",
         generation="g",
     )
-
-
-@pytest.fixture
-def at(put_secret: Callable[..., str]) -> Callable[..., dict[str, str]]:
-    """The metadata that leads to a server, and more."""
-
-    def metadata(server: Sshd, **more: str) -> dict[str, str]:
-        name = put_secret(f"ssh/{uuid.uuid4().hex}", private_key=server.private_key, host_key=server.host_key)
-        where = {"ssh_host": "127.0.0.1", "ssh_port": str(server.port), "ssh_user": server.user}
-        return {**where, "ssh_key_secret": name, **more}
-
-    return metadata
 
 
 def only(resources: list[Resource]) -> Resource:
@@ -312,81 +300,39 @@ def test_a_real_podman_container_is_deleted_and_proven_gone(
     assert subprocess.run(["podman", "container", "exists", full_id], check=False).returncode == 1
 
 
-@dataclass
-class StandIn:
-    """A folder of programs on the server's path, and what they remember."""
-
-    folder: Path
-    server: Sshd
-
-    def program(self, name: str, script: str) -> None:
-        path = self.folder / name
-        path.write_text(f'#!/bin/sh\ncd {self.folder}\necho "{name} $*" >> asked\n{script}\n')
-        path.chmod(0o755)
-
-    @property
-    def asked(self) -> list[str]:
-        return (self.folder / "asked").read_text().splitlines()
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, make_sshd: Callable[..., Sshd]) -> StandIn:
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    return StandIn(folder, make_sshd(f"SetEnv PATH={folder}:/usr/bin:/bin"))
-
-
-PODMAN = """case "$1" in
-info) echo /home/user/.local/share/containers/storage ;;
-ps) [ ! -e broken ] || { echo 'Error: database is locked' >&2; exit 125; }; cat containers ;;
-rm) for last; do :; done; grep -q "^$last" containers || exit 0; sed -i "/^$last/d" containers; echo "$last" ;;
-*) exit 125 ;;
-esac"""
-FULL_ID = "0123456789abcdef" * 4
-OTHER_ID = "fedcba9876543210" * 4
-
-
-def test_a_podman_container_is_deleted_by_its_full_id(stand_in: StandIn, at: Callable[..., dict[str, str]]) -> None:
-    stand_in.program("podman", PODMAN)
-    containers = stand_in.folder / "containers"
-    containers.write_text(f"{FULL_ID}|ours|Up 2 hours|\n{OTHER_ID}|theirs|Up 2 hours|\n")
-    record = deployment({"container_id": "ours"}, at(stand_in.server, runtime="podman"))
+def test_a_podman_container_is_deleted_by_its_full_id(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    machine.programs.program("podman", PODMAN)
+    machine.programs.containers = [f"{FULL_ID}|ours|Up 2 hours|", f"{OTHER_ID}|theirs|Up 2 hours|"]
+    record = deployment({"container_id": "ours"}, at(machine.server, runtime="podman"))
     resource = seen(only(remote.discover(record, ALLOWED)))
     assert resource.place["engine"] == "/home/user/.local/share/containers/storage"
     delete(resource)
     assert look(resource).state == "gone"
-    assert containers.read_text() == f"{OTHER_ID}|theirs|Up 2 hours|\n"
-    assert f"podman rm --force --ignore --volumes {FULL_ID}" in stand_in.asked
+    assert machine.programs.containers == [f"{OTHER_ID}|theirs|Up 2 hours|"]
+    assert f"podman rm --force --ignore --volumes {FULL_ID}" in machine.programs.asked
 
 
-def test_a_broken_podman_is_unreachable_never_gone(stand_in: StandIn, at: Callable[..., dict[str, str]]) -> None:
-    stand_in.program("podman", PODMAN)
-    (stand_in.folder / "broken").touch()
-    record = deployment({"container_id": "ours"}, at(stand_in.server, runtime="podman"))
+def test_a_broken_podman_is_unreachable_never_gone(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    machine.programs.program("podman", PODMAN)
+    record = deployment({"container_id": "ours"}, at(machine.server, runtime="podman"))
     resource = only(remote.discover(record, ALLOWED))
-    for call in (look, delete):
-        with pytest.raises(Unreachable, match="database is locked"):
-            call(resource)
+    with machine.programs.failing("podman", "ps", "echo 'Error: database is locked' >&2; exit 125"):
+        for call in (look, delete):
+            with pytest.raises(Unreachable, match="database is locked"):
+                call(resource)
 
 
 @pytest.mark.parametrize("listing", ["", "no list", f"{FULL_ID}|ours|Removing|"])
-def test_what_a_list_says(stand_in: StandIn, at: Callable[..., dict[str, str]], listing: str) -> None:
-    stand_in.program("podman", PODMAN)
-    (stand_in.folder / "containers").write_text(listing + "\n" if listing else "")
-    record = deployment({"container_id": "ours"}, at(stand_in.server, runtime="podman"))
+def test_what_a_list_says(machine: Machine, at: Callable[..., dict[str, str]], listing: str) -> None:
+    machine.programs.program("podman", PODMAN)
+    machine.programs.containers = [listing] if listing else []
+    record = deployment({"container_id": "ours"}, at(machine.server, runtime="podman"))
     resource = only(remote.discover(record, ALLOWED))
     if listing == "no list":
         with pytest.raises(Unreachable):
             look(resource)
     else:
         assert look(resource).state == ("leaving" if listing else "gone")
-
-
-DOCKER = """case "$1" in
-info) echo ENGINE ;;
-ps) cat containers ;;
-rm) cat said >&2; exit $(cat exit) ;;
-esac"""
 
 
 @pytest.mark.parametrize(
@@ -400,79 +346,32 @@ esac"""
     ],
 )
 def test_what_docker_rm_says_never_counts_as_gone(
-    stand_in: StandIn, at: Callable[..., dict[str, str]], exit_: int, said: str, expected: type[Exception] | None
+    machine: Machine, at: Callable[..., dict[str, str]], exit_: int, said: str, expected: type[Exception] | None
 ) -> None:
-    stand_in.program("docker", DOCKER)
-    (stand_in.folder / "containers").write_text(f"{FULL_ID}|ours|Up 2 hours|\n")
-    (stand_in.folder / "said").write_text(said)
-    (stand_in.folder / "exit").write_text(str(exit_))
-    record = deployment({"container_id": "ours"}, at(stand_in.server))
+    machine.programs.program("docker", DOCKER)
+    machine.programs.containers = [f"{FULL_ID}|ours|Up 2 hours|"]
+    record = deployment({"container_id": "ours"}, at(machine.server))
     resource = only(remote.discover(record, ALLOWED))
-    if expected:
-        with pytest.raises(expected):
+    with machine.programs.failing("docker", "rm", f"echo '{said}' >&2; exit {exit_}"):
+        if expected:
+            with pytest.raises(expected):
+                delete(resource)
+        else:
             delete(resource)
-    else:
-        delete(resource)
     assert look(resource).state == "present"
 
 
 # systemd
 
-# As its manual says: `show` always succeeds, `stop` on an unknown unit exits 5, `disable` on one 1.
-SYSTEMCTL = """verb=$1
-for last; do :; done
-has() { grep -q "^$1$" "$last.state" 2>/dev/null; }
-case "$verb" in
-show)
-  [ ! -e down ] || { echo 'Failed to connect to bus: No such file or directory' >&2; exit 1; }
-  if [ -e "$last.state" ]; then cat "$last.state"
-  else printf 'LoadState=not-found\\nActiveState=inactive\\nMainPID=0\\nFragmentPath=\\nUnitFileState=\\n'; fi ;;
-disable)
-  [ -e "$last.state" ] || { echo "Failed to disable unit: Unit file $last does not exist." >&2; exit 1; }
-  sed -i 's/^UnitFileState=enabled/UnitFileState=disabled/' "$last.state" ;;
-stop)
-  [ -e "$last.state" ] || { echo "Failed to stop $last: Unit $last not loaded." >&2; exit 5; }
-  if [ -e slow ]; then sed -i 's/^ActiveState=.*/ActiveState=deactivating/' "$last.state"
-  else sed -i 's/^ActiveState=.*/ActiveState=inactive/; s/^MainPID=.*/MainPID=0/' "$last.state"; fi ;;
-daemon-reload)
-  for state in *.state; do
-    path=$(sed -n 's/^FragmentPath=//p' "$state")
-    [ -e "$path" ] || rm -f "$state"
-  done ;;
-reset-failed) ;;
-*) exit 1 ;;
-esac"""
+
+def unit_resource(machine: Machine, at: Callable[..., dict[str, str]], unit: str) -> Resource:
+    return only(remote.discover(deployment({"unit": unit}, at(machine.server)), ALLOWED))
 
 
-@pytest.fixture
-def systemd(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """A machine with a systemctl, whose administrator's units are in a folder of the test's own."""
-    units = tmp_path / "units"
-    units.mkdir()
-    monkeypatch.setattr(remote, "_UNIT_FOLDERS", frozenset({str(units)}))
-    stand_in.program("systemctl", SYSTEMCTL)
-    return stand_in
-
-
-def unit_is(systemd: StandIn, unit: str, *, file: Path | str, active: str = "active", enabled: str = "enabled") -> None:
-    if isinstance(file, Path):
-        file.write_text("[Service]\n")
-    pid = "0" if active in ("inactive", "failed") else "42"
-    state = {"LoadState": "loaded", "ActiveState": active, "MainPID": pid, "FragmentPath": file}
-    lines = [f"{key}={value}" for key, value in {**state, "UnitFileState": enabled}.items()]
-    (systemd.folder / f"{unit}.state").write_text("\n".join(lines) + "\n")
-
-
-def unit_resource(systemd: StandIn, at: Callable[..., dict[str, str]], unit: str) -> Resource:
-    return only(remote.discover(deployment({"unit": unit}, at(systemd.server)), ALLOWED))
-
-
-def test_a_unit_is_stopped_disabled_and_its_file_removed(
-    systemd: StandIn, at: Callable[..., dict[str, str]], tmp_path: Path
-) -> None:
-    file = tmp_path / "units" / "ours.service"
-    unit_is(systemd, "ours.service", file=file)
-    resource = unit_resource(systemd, at, "ours.service")
+def test_a_unit_is_stopped_disabled_and_its_file_removed(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    file = machine.programs.units / "ours.service"
+    machine.programs.unit("ours.service", file=file)
+    resource = unit_resource(machine, at, "ours.service")
     assert look(resource).state == "present"
     delete(resource)
     gone = look(resource)
@@ -483,79 +382,81 @@ def test_a_unit_is_stopped_disabled_and_its_file_removed(
 
 
 def test_a_unit_that_stops_slowly_is_leaving_and_keeps_its_file_till_then(
-    systemd: StandIn, at: Callable[..., dict[str, str]], tmp_path: Path
+    machine: Machine, at: Callable[..., dict[str, str]]
 ) -> None:
-    file = tmp_path / "units" / "ours.service"
-    unit_is(systemd, "ours.service", file=file)
-    (systemd.folder / "slow").touch()
-    resource = unit_resource(systemd, at, "ours.service")
+    file = machine.programs.units / "ours.service"
+    machine.programs.unit("ours.service", file=file)
+    (machine.programs.folder / "slow").touch()
+    resource = unit_resource(machine, at, "ours.service")
     delete(resource)
     assert look(resource).state == "leaving"
     assert file.exists()
-    (systemd.folder / "slow").unlink()
-    unit_is(systemd, "ours.service", file=file, active="failed", enabled="disabled")
+    (machine.programs.folder / "slow").unlink()
+    machine.programs.unit("ours.service", file=file, active="failed", enabled="disabled")
     assert look(resource).state == "present"
     delete(resource)
     assert look(resource).state == "gone"
 
 
-def test_a_unit_of_a_package_is_refused(systemd: StandIn, at: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+def test_a_unit_of_a_package_is_refused(machine: Machine, at: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     packaged = tmp_path / "ssh.service"
-    unit_is(systemd, "ssh.service", file=packaged)
+    machine.programs.unit("ssh.service", file=packaged)
     with pytest.raises(Refused, match="packages") as refusal:
-        delete(unit_resource(systemd, at, "ssh.service"))
+        delete(unit_resource(machine, at, "ssh.service"))
     assert refusal.value.error_class == "protected"
     assert packaged.exists()
-    assert [asked for asked in systemd.asked if not asked.startswith("systemctl show")] == []
+    assert all(asked.startswith("systemctl show") for asked in machine.programs.asked)
 
 
-def test_an_instance_goes_but_its_template_stays(
-    systemd: StandIn, at: Callable[..., dict[str, str]], tmp_path: Path
-) -> None:
-    template = tmp_path / "units" / "ours@.service"
-    unit_is(systemd, "ours@1.service", file=template)
-    resource = unit_resource(systemd, at, "ours@1.service")
+def test_an_instance_goes_but_its_template_stays(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    template = machine.programs.units / "ours@.service"
+    machine.programs.unit("ours@1.service", file=template)
+    resource = unit_resource(machine, at, "ours@1.service")
     assert look(resource).state == "present"
     delete(resource)
     assert look(resource).state == "gone"
     assert template.exists()
 
 
-def test_a_unit_without_a_file_that_still_runs_is_there(systemd: StandIn, at: Callable[..., dict[str, str]]) -> None:
-    unit_is(systemd, "ours.service", file="")
-    state = systemd.folder / "ours.service.state"
+def test_a_unit_without_a_file_that_still_runs_is_there(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    machine.programs.unit("ours.service", file="")
+    state = machine.programs.state_of("ours.service")
     state.write_text(state.read_text().replace("LoadState=loaded", "LoadState=not-found"))
-    resource = unit_resource(systemd, at, "ours.service")
+    resource = unit_resource(machine, at, "ours.service")
     assert look(resource).state == "present"
     delete(resource)
     assert look(resource).state == "gone"
 
 
-def test_an_unknown_unit_is_gone(systemd: StandIn, at: Callable[..., dict[str, str]]) -> None:
-    resource = unit_resource(systemd, at, "never.service")
+def test_an_unknown_unit_is_gone(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    resource = unit_resource(machine, at, "never.service")
     assert (look(resource).state, look(resource).unproven) == ("gone", False)
     delete(resource)
 
 
 def test_a_systemd_that_does_not_answer_is_unreachable_never_gone(
-    systemd: StandIn, at: Callable[..., dict[str, str]]
+    machine: Machine, at: Callable[..., dict[str, str]]
 ) -> None:
-    (systemd.folder / "down").touch()
-    for call in (look, delete):
-        with pytest.raises(Unreachable, match="connect to bus"):
-            call(unit_resource(systemd, at, "ours.service"))
+    resource = unit_resource(machine, at, "ours.service")
+    with machine.programs.failing("systemctl", "show", "echo 'Failed to connect to bus: No such file' >&2; exit 1"):
+        for call in (look, delete):
+            with pytest.raises(Unreachable, match="connect to bus"):
+                call(resource)
 
 
 def test_others_than_root_use_sudo_without_a_password() -> None:
-    machine = remote._Machine(None, "ubuntu")  # type: ignore[arg-type]
-    assert machine.as_root("systemctl", "stop") == ["sudo", "-n", "systemctl", "stop"]
-    assert machine._replace(user="root").as_root("systemctl", "stop") == ["systemctl", "stop"]
+    reached = ssh_machine.Machine(None, "ubuntu")  # type: ignore[arg-type]
+    assert reached.as_root("systemctl", "stop") == ["sudo", "-n", "systemctl", "stop"]
+    assert reached._replace(user="root").as_root("systemctl", "stop") == ["systemctl", "stop"]
 
 
-def test_sudo_that_asks_for_a_password_is_refused(systemd: StandIn, at: Callable[..., dict[str, str]]) -> None:
-    systemd.program("systemctl", "echo 'sudo: a password is required' >&2; exit 1")
-    with pytest.raises(Refused) as refusal:
-        look(unit_resource(systemd, at, "ours.service"))
+def test_sudo_that_asks_for_a_password_is_refused(machine: Machine, at: Callable[..., dict[str, str]]) -> None:
+    machine.programs.unit("ours.service")
+    with (
+        machine.programs.failing("sudo", "-n", "echo 'sudo: a password is required' >&2; exit 1"),
+        pytest.raises(Refused) as refusal,
+    ):
+        delete(unit_resource(machine, at, "ours.service"))
     assert refusal.value.error_class == "credentials"
 
 
@@ -690,3 +591,14 @@ def test_a_malformed_record_is_refused_before_any_call(ids: dict[str, str], more
     with pytest.raises(Refused) as refusal:
         remote.discover(deployment(ids, BASE | more), ALLOWED)
     assert refusal.value.error_class == "bad_id"
+
+
+class StandIn(SshTarget):
+    deployment_type = "SshRemote"
+
+
+class Real(RealSshTarget):
+    deployment_type = "SshRemote"
+
+
+TARGETS = [StandIn, Real]

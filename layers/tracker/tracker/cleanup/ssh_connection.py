@@ -87,9 +87,13 @@ def connect(login: Login, *, jump: Login | None = None, limit: float = LIMIT) ->
         yield client
 
 
-def run(client: paramiko.SSHClient, argv: list[str], timeout: float = TIMEOUT) -> Answer:
-    """Run one command, every word of it quoted; `timeout` is how long it may be silent. Nonzero exits are answers."""
-    with understood(argv[0]), closing(channel(client, argv, timeout)) as command:
+def run(client: paramiko.SSHClient, argv: list[str], timeout: float | None = None) -> Answer:
+    """Run one command, every word of it quoted; `timeout` is how long it may be silent. Nonzero exits are answers.
+
+    In the C locale, in which what programs complain of can be read; sudo hands it on (sudoers(5), env_check).
+    """
+    localised = ["env", "LC_ALL=C", *argv]
+    with understood(argv[0]), closing(channel(client, localised, timeout or TIMEOUT)) as command:
         command.shutdown_write()
         stdout = command.makefile("rb").read(OUTPUT_MAX + 1)
         stderr = command.makefile_stderr("rb").read(OUTPUT_MAX + 1)
