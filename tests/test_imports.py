@@ -86,7 +86,6 @@ def test_importing_a_function_reads_no_environment_and_makes_no_client(verb: str
 OWN = {
     "LocalDocker": {"docker", "paramiko"},
     "LocalKubernetes": {"kubernetes"},
-    "LocalHypervisor": {"docker"},
     "AwsEks": {"kubernetes"},
     "GcpGce": {"google"},
     "GcpGke": {"google", "kubernetes"},

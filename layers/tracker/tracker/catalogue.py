@@ -339,10 +339,12 @@ CATALOGUE: dict[str, Entry] = {
     "LocalHypervisor": Entry(
         platform="local",
         summary="A Cloud Hypervisor machine: its API socket, process, disks and network devices",
+        module="local.hypervisor",
         ids={
             "vm_id": NAME,
+            # unix(7): 108 bytes with the one that ends it.
             "api_socket": Form(
-                _path(r"\.sock(?:et)?"), "/run/blueprints/vm-1.sock", kind="hypervisor:vm", guard="file"
+                r"(?!.{108})" + _path(r"\.sock(?:et)?"), "/run/blueprints/vm-1.sock", kind="hypervisor:vm", guard="file"
             ),
             # Never 0 or 1: the process group, and init.
             "pid": Form("[2-9]|[1-9][0-9]{1,6}", "4242", kind="hypervisor:process"),
