@@ -233,9 +233,8 @@ class Cut(Exception):
 class _Asked:
     """A request as openapi-core's protocol has it."""
 
-    content_type = "application/json"
-
     def __init__(self, request: Request, public_url: str) -> None:
+        self.content_type = request.headers.get("Content-Type", "application/json").partition(";")[0]
         self.host_url = public_url
         self.path = request.path
         self.method = request.method.lower()

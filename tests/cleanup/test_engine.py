@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fakes import NOW, Clock, MemoryProvider, a_deployment, a_thing
 from tracker.catalogue import CATALOGUE
 from tracker.cleanup import engine
-from tracker.cleanup.contract import Busy, Refused, Unreachable
+from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
 from tracker.deployment import RESOURCES_MAX, Deployment, Resource, format_time
 from tracker.settings import Settings
 
@@ -270,6 +270,22 @@ def test_what_a_look_told_is_kept_also_when_what_follows_fails(
     (seen,) = step(A).resources
     assert (seen.state, seen.seen, seen.place) == ("present", True, {"seen_at": "memory"})
     provider.things.clear()
+    assert step(seen).is_done
+
+
+def test_a_deletion_that_was_accepted_and_failed_is_an_attempt_and_what_a_look_told_is_kept(
+    provider: MemoryProvider, step: Callable[..., engine.Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.has(A)
+    kind = provider.module.__dict__["KINDS"]["memory:thing"]
+    failed = Look("present", place={"host": "h-1"}, failure="InternalError: the host is down")
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "state", lambda *_: failed)
+        found = step(msgspec.structs.replace(A, state="leaving"))
+    assert [str(failure) for failure in found.failures] == ["memory:thing a: InternalError: the host is down"]
+    assert provider.asked("delete") == []
+    (seen,) = found.resources
+    assert (seen.state, seen.place) == ("present", {"host": "h-1"})
     assert step(seen).is_done
 
 

@@ -21,7 +21,8 @@ class Look(msgspec.Struct, frozen=True):
     For "gone", `proof` says which read proved it ("DescribeInstances: terminated"). `unproven` marks a
     not-found for which neither the record nor a setting vouches that it was asked in the right place: the
     engine takes it for gone only if the resource was once seen. `place` adds what was learned of where the
-    resource is, and is kept on it.
+    resource is, and is kept on it. `failure` says that a deletion which had been accepted has failed since: one of the
+    round's attempts, told once, since the resource is present again.
     """
 
     state: Literal["present", "leaving", "gone"]
@@ -29,6 +30,7 @@ class Look(msgspec.Struct, frozen=True):
     detail: str = ""
     unproven: bool = False
     place: dict[str, str] = {}
+    failure: str = ""
 
 
 class Refused(Exception):

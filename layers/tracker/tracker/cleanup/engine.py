@@ -170,7 +170,10 @@ class _Attempt:
             self.waits.append(f"{name}: {now.detail or now.state}")
 
     def _look(self, kind: Kind, resource: Resource) -> Resource:
-        self._latest = _seen(resource, kind.state(resource, self._settings), self._clock())
+        look = kind.state(resource, self._settings)
+        self._latest = _seen(resource, look, self._clock())
+        if look.failure:
+            raise Unreachable(look.failure)
         return self._latest
 
     def _has_time(self, name: str) -> bool:
