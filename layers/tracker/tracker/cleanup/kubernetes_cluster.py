@@ -55,6 +55,10 @@ class ClusterGone(Exception):
     """The provider has no such cluster any more; the text is the proof. Raised by what reaches a cluster."""
 
 
+class NoAccess(Unreachable):
+    """The provider has the cluster, but says no way into it, as while it is being made. Raised by what reaches a cluster."""
+
+
 class NotServed(Unreachable):
     """This version of the API isn't to be had there, or something else than an API server answered."""
 
@@ -200,8 +204,8 @@ class Cluster:
         where = f"{method} {path}: {answer.status}"
         status: dict[str, Any] = answer.body if _is_failure(answer.body) else {}
         code = status.get("code") if answer.status < HTTPStatus.BAD_REQUEST else answer.status
-        said = clipped(self._access.redacted(str(status.get("message", ""))), SAID_MAX)
-        text = f"{where} {said}".rstrip()
+        said = self._access.redacted(str(status.get("message", "")))
+        text = f"{where} {clipped(said, SAID_MAX)}".rstrip()
         match code:
             case HTTPStatus.NOT_FOUND if _names(status, path):
                 return Gone(text)
@@ -217,7 +221,7 @@ class Cluster:
                 return Refused("protected", text)
             case HTTPStatus.FORBIDDEN:
                 return Refused("credentials", text)
-            case HTTPStatus.CONFLICT if "UID in precondition" in said:
+            case HTTPStatus.CONFLICT if re.search(r"UID in (the )?precondition", said):
                 return Gone(text)
             case HTTPStatus.CONFLICT if status:
                 return Busy(text, _retry_after(answer, status))

@@ -3,7 +3,8 @@
 For LocalKubernetes, and for the types that are a managed cluster. Such a type says how its cluster is reached, and the rest
 is here:
 
-    def _reach(resource, settings) -> Cluster:       # not open yet; ClusterGone, if the provider has none such any more
+    def _reach(resource, settings) -> Cluster:       # not open yet; ClusterGone, if the provider has none such any more;
+                                                     # NoAccess, if it says no way into it
         ... ask the provider, by resource.place ...  # for the endpoint, the authority and a token; or for a kubeconfig
         return Cluster(Access(server, ca=pem, token=token))    # or Cluster(access_of(kubeconfig))
 
@@ -34,6 +35,7 @@ from tracker.cleanup.kubernetes_cluster import (
     Cluster,
     ClusterGone,
     Gone,
+    NoAccess,
     NotServed,
     access_of,
     uid_of,
@@ -49,6 +51,7 @@ __all__ = [
     "Cluster",
     "ClusterGone",
     "KubernetesKind",
+    "NoAccess",
     "access_of",
     "inside",
     "kinds",
@@ -152,7 +155,7 @@ class KubernetesKind:
         try:
             with self.reach(resource, settings) as cluster:
                 path, body = self._find(cluster, resource)
-                if not _is_leaving(body):
+                if not is_leaving(body):
                     self.allow(cluster, resource, body)
                     cluster.delete(path, uid_of(body))
         except (Gone, ClusterGone):
@@ -160,29 +163,25 @@ class KubernetesKind:
 
     def _find(self, cluster: Cluster, resource: Resource) -> tuple[str, Body]:
         """Where it is, and what it says. Gone, if there is none, or another one has its name now."""
-        known = resource.place.get("cluster_uid", cluster.uid)
-        if known != cluster.uid:
-            text = f"the cluster at {cluster.server} is {cluster.uid}, not {known}: nothing in it is the record's"
-            raise Refused("not_ours", text)
+        refuse_another(cluster, resource.place)
         path, body = read(cluster, self.noun, *named(resource))
-        uid = resource.place.get("uid", uid_of(body))
-        if uid != uid_of(body):
+        if resource.place.get("uid", "") not in ("", uid_of(body)):
             raise Gone(f"GET {path}: it is another one now, {uid_of(body)}")
         return path, body
 
     def _with(self, cluster: Cluster, resource: Resource, body: Body) -> Look:
         place = {"cluster_uid": cluster.uid, "uid": uid_of(body)}
-        volume = _at(body, "spec", "volumeName") if self.noun == "persistentvolumeclaim" else None
+        volume = at(body, "spec", "volumeName") if self.noun == "persistentvolumeclaim" else None
         if volume:
             place["volume"] = str(volume)
-        if not _is_leaving(body):
+        if not is_leaving(body):
             return Look("present", place=place)
         detail = "; ".join([_held_by(body), *self._mounted_by(cluster, resource), *_remaining(body)])
         return Look("leaving", detail=clipped(detail, DETAIL_MAX), place=place)
 
     def _without(self, cluster: Cluster, resource: Resource, gone: Gone) -> Look:
         """What its absence says: of a claim, only with that of its volume, which the disk goes with."""
-        proof, unproven = f"{gone}, in cluster {cluster.uid}", "cluster_uid" not in resource.place
+        proof, unproven = f"{gone}, in cluster {cluster.uid}", not resource.place.get("cluster_uid")
         name = resource.place.get("volume")
         if not name:
             return Look("gone", proof=proof, unproven=unproven)
@@ -190,18 +189,18 @@ class KubernetesKind:
             _, volume = read(cluster, "persistentvolume", "", name)
         except Gone as also:
             return Look("gone", proof=f"{proof}; {also}", unproven=unproven)
-        if _at(volume, "spec", "claimRef", "uid") != resource.place.get("uid"):
+        if at(volume, "spec", "claimRef", "uid") != resource.place.get("uid"):
             return Look("gone", proof=f"{proof}; its volume {name} is another claim's now", unproven=unproven)
-        if _at(volume, "spec", "persistentVolumeReclaimPolicy") != "Delete":
+        if at(volume, "spec", "persistentVolumeReclaimPolicy") != "Delete":
             return Look("gone", proof=f"{proof}; its volume {name} stays, as it is to be retained", unproven=unproven)
-        said = _at(volume, "status", "message") or _at(volume, "status", "phase") or ""
+        said = at(volume, "status", "message") or at(volume, "status", "phase") or ""
         return Look("leaving", detail=clipped(f"its volume {name} isn't gone yet: {said}", DETAIL_MAX))
 
     def _mounted_by(self, cluster: Cluster, resource: Resource) -> list[str]:
         if self.noun != "persistentvolumeclaim":
             return []
         namespace, name = named(resource)
-        users = [_name(pod) for pod in listed(cluster, "pod", namespace) if name in _claims_of(pod)]
+        users = [name_of(pod) for pod in listed(cluster, "pod", namespace) if name in claims_of(pod)]
         return [f"still mounted by pod {', '.join(users)}"] if users else []
 
 
@@ -220,6 +219,14 @@ def named(resource: Resource) -> tuple[str, str]:
     if noun == "namespace" and (name == "default" or name.startswith("kube-")):
         raise Refused("protected", f"namespace {name} is the cluster's own")
     return namespace, name
+
+
+def refuse_another(cluster: Cluster, place: Mapping[str, str]) -> None:
+    """Refused, if it isn't the cluster that a place names."""
+    known = place.get("cluster_uid", "")
+    if known not in ("", cluster.uid):
+        text = f"the cluster at {cluster.server} is {cluster.uid}, not {known}: nothing in it is the record's"
+        raise Refused("not_ours", text)
 
 
 def read(cluster: Cluster, noun: str, namespace: str, name: str) -> tuple[str, Body]:
@@ -257,17 +264,13 @@ def inside(deployment: Deployment, cluster: Resource, reach: Callable[[], Cluste
         opening = reach()
     except ClusterGone:
         return []
+    except NoAccess as no_access:
+        return _unanswered(known, note, no_access)
     try:
         with opening as answering:
             found = outliving(answering, {**cluster.place, "cluster": cluster.id})
     except Unreachable as unreachable:
-        text = (
-            f"the cluster doesn't answer ({unreachable}): a load balancer or a disk that its objects made may be left"
-        )
-        unanswered = [
-            replace(each, state="kept", detail=_UNANSWERED) for each in known if each.state not in ("gone", "kept")
-        ]
-        return [*unanswered, replace(note, detail=clipped(text, DETAIL_MAX))]
+        return _unanswered(known, note, unreachable)
     keys = {each.key for each in found}
     again = [replace(each, state="unseen", detail="") for each in known if each.detail == _UNANSWERED]
     answered = replace(note, detail="the cluster answers again: what would outlive it is in this list")
@@ -278,6 +281,12 @@ def inside(deployment: Deployment, cluster: Resource, reach: Callable[[], Cluste
     ]
 
 
+def _unanswered(known: list[Resource], note: Resource, why: Unreachable) -> list[Resource]:
+    text = f"the cluster doesn't answer ({why}): a load balancer or a disk that its objects made may be left"
+    kept = [replace(each, state="kept", detail=_UNANSWERED) for each in known if each.state not in ("gone", "kept")]
+    return [*kept, replace(note, detail=clipped(text, DETAIL_MAX))]
+
+
 def outliving(cluster: Cluster, place: Mapping[str, str]) -> list[Resource]:
     """What would outlive a cluster and be paid for, and what is in its way; stage by stage.
 
@@ -285,16 +294,14 @@ def outliving(cluster: Cluster, place: Mapping[str, str]) -> list[Resource]:
     the workloads whose pods mount a claim; then the claims. Kept are volumes that are to be retained, and what kube-system has.
     """
     place = {**place, "cluster_uid": cluster.uid}
-    services = [each for each in listed(cluster, "service") if _at(each, "spec", "type") == "LoadBalancer"]
-    ingresses = [each for each in listed(cluster, "ingress") if _namespace(each) != "kube-system"]
-    volumes = {_name(each): each for each in listed(cluster, "persistentvolume")}
-    retained = {
-        name for name, each in volumes.items() if _at(each, "spec", "persistentVolumeReclaimPolicy") != "Delete"
-    }
+    services = [each for each in listed(cluster, "service") if at(each, "spec", "type") == "LoadBalancer"]
+    ingresses = [each for each in listed(cluster, "ingress") if namespace_of(each) != "kube-system"]
+    volumes = {name_of(each): each for each in listed(cluster, "persistentvolume")}
+    retained = {name for name, each in volumes.items() if at(each, "spec", "persistentVolumeReclaimPolicy") != "Delete"}
     claims = [
-        each for each in listed(cluster, "persistentvolumeclaim") if _at(each, "spec", "volumeName") not in retained
+        each for each in listed(cluster, "persistentvolumeclaim") if at(each, "spec", "volumeName") not in retained
     ]
-    ours = [each for each in claims if _namespace(each) != "kube-system"]
+    ours = [each for each in claims if namespace_of(each) != "kube-system"]
     return [
         *(_resource("service", each, place) for each in services),
         *(_resource("ingress", each, place) for each in ingresses),
@@ -305,79 +312,86 @@ def outliving(cluster: Cluster, place: Mapping[str, str]) -> list[Resource]:
 
 
 def _resource(noun: str, body: Body, place: Mapping[str, str], stage: int = 0) -> Resource:
-    namespace, name = _namespace(body), _name(body)
+    namespace, name = namespace_of(body), name_of(body)
     place = {**place, "namespace": namespace, "uid": uid_of(body)}
     return Resource(kind_of(noun), f"{namespace}/{name}", place, stage=stage)
 
 
 def _claim(body: Body, place: Mapping[str, str]) -> Resource:
     resource = _resource("persistentvolumeclaim", body, place, stage=1)
-    volume = _at(body, "spec", "volumeName")
+    volume = at(body, "spec", "volumeName")
     if volume:
         resource = replace(resource, place=resource.place | {"volume": str(volume)})
-    if _namespace(body) == "kube-system":
+    if namespace_of(body) == "kube-system":
         return replace(resource, state="kept", detail="it is the cluster's own, in kube-system; its disk may be left")
     return resource
 
 
 def _retained(body: Body, place: Mapping[str, str]) -> Resource:
-    claim = "/".join(str(_at(body, "spec", "claimRef", key) or "?") for key in ("namespace", "name"))
+    claim = "/".join(str(at(body, "spec", "claimRef", key) or "?") for key in ("namespace", "name"))
     detail = f"it is to be retained, whatever becomes of its claim {claim}: its disk outlives the cluster"
-    volume = Resource(kind_of("persistentvolume"), _name(body), {**place, "uid": uid_of(body)}, stage=1)
+    volume = Resource(kind_of("persistentvolume"), name_of(body), {**place, "uid": uid_of(body)}, stage=1)
     return replace(volume, state="kept", detail=detail)
 
 
 def _mounting(cluster: Cluster, claims: Iterable[Body]) -> list[tuple[str, Body]]:
     """What has to go so that nothing mounts the claims: of each pod that does, its topmost owner that is known here."""
-    wanted = {(_namespace(each), _name(each)) for each in claims}
+    wanted = {(namespace_of(each), name_of(each)) for each in claims}
     found: dict[str, tuple[str, Body]] = {}
     for pod in listed(cluster, "pod") if wanted else []:
-        if any((_namespace(pod), claim) in wanted for claim in _claims_of(pod)):
-            noun, body = _topmost(cluster, "pod", pod)
+        if any((namespace_of(pod), claim) in wanted for claim in claims_of(pod)):
+            noun, body = topmost(cluster, "pod", pod)
             found.setdefault(uid_of(body), (noun, body))
     return list(found.values())
 
 
-def _topmost(cluster: Cluster, noun: str, body: Body) -> tuple[str, Body]:
+def topmost(cluster: Cluster, noun: str, body: Body) -> tuple[str, Body]:
     """Follow what controls an object, as far as that is of a known kind: that would make another one."""
-    owners = _at(body, "metadata", "ownerReferences") or []
-    for owner in owners:
-        above = str(owner.get("kind", "")).lower()
-        if owner.get("controller") and above in OBJECTS and owner.get("apiVersion") in OBJECTS[above].versions:
-            try:
-                _, found = read(cluster, above, _namespace(body), str(owner.get("name", "")))
-            except Gone:
-                return noun, body
-            return _topmost(cluster, above, found) if uid_of(found) == owner.get("uid") else (noun, body)
-    return noun, body
+    above = controller_of(body)
+    if above is None:
+        return noun, body
+    try:
+        _, found = read(cluster, above[0], namespace_of(body), above[1])
+    except Gone:
+        return noun, body
+    return topmost(cluster, above[0], found) if uid_of(found) == above[2] else (noun, body)
 
 
-def _claims_of(pod: Body) -> set[Any]:
+def controller_of(body: Body) -> tuple[str, str, str] | None:
+    """What controls an object, if that is of a known kind: the kind, its name and uid."""
+    for owner in at(body, "metadata", "ownerReferences") or []:
+        noun = str(owner.get("kind", "")).lower()
+        if owner.get("controller") and noun in OBJECTS and owner.get("apiVersion") in OBJECTS[noun].versions:
+            return noun, str(owner.get("name", "")), str(owner.get("uid", ""))
+    return None
+
+
+def claims_of(pod: Body) -> set[Any]:
     """The claims that a pod holds. One that has ended holds none."""
-    if _at(pod, "status", "phase") in ("Succeeded", "Failed"):
+    if at(pod, "status", "phase") in ("Succeeded", "Failed"):
         return set()
-    volumes = _at(pod, "spec", "volumes") or []
-    claims = {_at(each, "persistentVolumeClaim", "claimName") for each in volumes}
+    volumes = at(pod, "spec", "volumes") or []
+    claims = {at(each, "persistentVolumeClaim", "claimName") for each in volumes}
     # A pod's own claims are called after it: "Generic ephemeral volumes".
-    return claims | {f"{_name(pod)}-{each.get('name')}" for each in volumes if "ephemeral" in each}
+    return claims | {f"{name_of(pod)}-{each.get('name')}" for each in volumes if "ephemeral" in each}
 
 
-def _is_leaving(body: Body) -> bool:
-    return bool(_at(body, "metadata", "deletionTimestamp"))
+def is_leaving(body: Body) -> bool:
+    return bool(at(body, "metadata", "deletionTimestamp"))
 
 
 def _held_by(body: Body) -> str:
     """Since when it is being deleted (a pod: until when it has time), and what it waits for."""
-    at = f"being deleted, {_at(body, 'metadata', 'deletionTimestamp')}"
-    finalizers = [str(each) for each in _at(body, "metadata", "finalizers") or _at(body, "spec", "finalizers") or []]
+    since = f"being deleted, {at(body, 'metadata', 'deletionTimestamp')}"
+    finalizers = [str(each) for each in at(body, "metadata", "finalizers") or at(body, "spec", "finalizers") or []]
     # Of foreground deletion: the garbage collector's, while what it owns is there.
-    others = ["what it owns" if each == "foregroundDeletion" else each for each in finalizers]
-    return f"{at}, waits for {', '.join(others)}" if others else at
+    holding = ["what it owns" if each == "foregroundDeletion" else each for each in finalizers]
+    return f"{since}, waits for {', '.join(holding)}" if holding else since
 
 
 def _remaining(body: Body) -> list[str]:
     """What a namespace's conditions say of what is left in it."""
-    conditions = _at(body, "status", "conditions") or []
+    conditions = at(body, "status", "conditions") or []
     return [
         str(each.get("message"))
         for each in conditions
@@ -385,15 +399,15 @@ def _remaining(body: Body) -> list[str]:
     ]
 
 
-def _name(body: Body) -> str:
-    return str(_at(body, "metadata", "name") or "")
+def name_of(body: Body) -> str:
+    return str(at(body, "metadata", "name") or "")
 
 
-def _namespace(body: Body) -> str:
-    return str(_at(body, "metadata", "namespace") or "")
+def namespace_of(body: Body) -> str:
+    return str(at(body, "metadata", "namespace") or "")
 
 
-def _at(body: Any, *keys: str) -> Any:
+def at(body: Any, *keys: str) -> Any:
     """What is there below these keys, None if nothing is."""
     for key in keys:
         body = body.get(key) if isinstance(body, dict) else None
