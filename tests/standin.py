@@ -273,10 +273,13 @@ class _Server(ThreadingHTTPServer):
             super().__init__(address, _Connection)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        if self._tls:
-            request.settimeout(HANGS_FOR)
-            request = self._tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        if not self._tls:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(HANGS_FOR)
+        # Closed here: what this server closes in the end is the socket below it, which is detached from now on.
+        with self._tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that gave up is what is tried here; anything else is the stand-in's own fault, and said."""

@@ -217,7 +217,7 @@ class HttpTarget(Target):
 
     def stop(self) -> None:
         self.server.stop()
-        assert self.server.violations == []
+        assert self.server.violations == [], self.server.violations
 
     def asked(self) -> list[Key]:
         return [key for call in self.server.calls if (key := self.key_of(call))]

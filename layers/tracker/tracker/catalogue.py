@@ -479,6 +479,7 @@ CATALOGUE: dict[str, Entry] = {
     "DigitalOceanDoks": Entry(
         platform="digitalocean",
         summary="A DOKS cluster, with its load balancers, volumes and snapshots",
+        module="digitalocean.doks",
         ids={
             "cluster_id": _uuid("digitalocean:cluster"),
             "cluster_name": NAME,

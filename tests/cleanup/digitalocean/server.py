@@ -1,10 +1,10 @@
-"""DigitalOcean, as far as droplets, their volumes and their addresses go: what its API document says, on loopback."""
+"""DigitalOcean, as far as droplets and clusters go with what hangs on them: what its API document says, on loopback."""
 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.cleanup.rest_target import LOOKS, Account, AccountTarget, Thing
 from tests.conformance.target import Key, Made
@@ -15,11 +15,18 @@ TOKEN = "dop_v1_secret-of-the-team"
 TEAM = "11111111-1111-4111-8111-111111111111"
 OTHER_TEAM = "22222222-2222-4222-8222-222222222222"
 MARK = "blueprint"
+NODE = "3164999"
+# A path, its kind, and the key of one.
 PATHS = {
-    "droplets": "digitalocean:droplet",
-    "volumes": "digitalocean:volume",
-    "reserved_ips": "digitalocean:reserved_ip",
+    "droplets": ("digitalocean:droplet", "droplet"),
+    "volumes": ("digitalocean:volume", "volume"),
+    "reserved_ips": ("digitalocean:reserved_ip", "reserved_ip"),
+    "kubernetes/clusters": ("digitalocean:cluster", "kubernetes_cluster"),
+    "load_balancers": ("digitalocean:load_balancer", "load_balancer"),
+    "snapshots": ("digitalocean:volume_snapshot", "snapshot"),
 }
+CLUSTER = "digitalocean:cluster"
+_PATH = f"/v2/(?P<path>{'|'.join(PATHS)})/(?P<id>[^/]+)"
 
 
 def error(status: int, text: str) -> Reply:
@@ -41,6 +48,11 @@ class DigitalOceanServer(Account):
     CONTRACT = Path(__file__).with_name("contract.yaml")
     PUBLIC_URL = "https://api.digitalocean.com"
 
+    def __init__(self) -> None:
+        # By cluster: how its API server is reached, as its credentials say.
+        self.access: dict[str, dict[str, Any]] = {}
+        super().__init__()
+
     def not_found(self, request: Request) -> Reply:
         return error(404, "The resource you requested could not be found.")
 
@@ -54,48 +66,69 @@ class DigitalOceanServer(Account):
         team = {"uuid": self.account, "name": "team"}
         return Reply(body={"account": {"uuid": "u-1", "email": "a@b.example", "status": "active", "team": team}})
 
-    @route("GET", r"/v2/droplets/(?P<id>\d+)/destroy_with_associated_resources")
-    def hanging(self, request: Request, id: str) -> Reply:
-        if self.found("digitalocean:droplet", id) is None:
+    @route("GET", "/v2/(?P<path>droplets|kubernetes/clusters)/(?P<id>[^/]+)/destroy_with_associated_resources")
+    def hanging(self, request: Request, path: str, id: str) -> Reply:
+        if self.found(PATHS[path][0], id) is None:
             return self.not_found(request)
-        by_kind = {
+        names = {"droplets": ("reserved_ips", "volumes"), "kubernetes/clusters": ("load_balancers", "volumes")}[path]
+        kinds = {name: PATHS[name][0] for name in names} | {"volume_snapshots": "digitalocean:volume_snapshot"}
+        listed = {
             name: [
-                {"id": "6186916" if name == "reserved_ips" else thing_id, "name": thing_id, "cost": "1.00"}
-                for thing_id, thing in self.all(PATHS[name]).items()
+                {
+                    "id": "6186916" if name == "reserved_ips" else thing_id,
+                    "name": thing.body.get("name", thing_id),
+                    "cost": "1.00",
+                }
+                for thing_id, thing in self.all(kind).items()
                 if thing.user == id
             ]
-            for name in ("reserved_ips", "volumes")
+            for name, kind in kinds.items()
         }
-        return Reply(body={"floating_ips": [], "snapshots": [], "volume_snapshots": [], **by_kind})
+        return Reply(body={"floating_ips": [], "snapshots": []} | listed)
 
-    @route("GET", "/v2/(?P<kind>droplets|volumes|reserved_ips)/(?P<id>[^/]+)")
-    def look(self, request: Request, kind: str, id: str) -> Reply:
-        thing = self.seen(PATHS[kind], id)
+    @route("GET", "/v2/kubernetes/clusters/(?P<id>[^/]+)/credentials")
+    def credentials(self, request: Request, id: str) -> Reply:
+        if self.found(CLUSTER, id) is None or id not in self.access:
+            return self.not_found(request)
+        return Reply(body=self.access[id])
+
+    @route("GET", _PATH)
+    def look(self, request: Request, path: str, id: str) -> Reply:
+        kind, item = PATHS[path]
+        thing = self.seen(kind, id)
         if thing is None:
             return self.not_found(request)
-        return Reply(body={kind.removesuffix("s"): thing.body | self._user(kind, thing)})
+        return Reply(body={item: {"id": id} | thing.body | self._shown(kind, thing)})
 
-    @route("DELETE", "/v2/(?P<kind>droplets|volumes|reserved_ips)/(?P<id>[^/]+)")
-    def delete(self, request: Request, kind: str, id: str) -> Reply:
-        thing = self.found(PATHS[kind], id)
+    @route("DELETE", _PATH)
+    def delete(self, request: Request, path: str, id: str) -> Reply:
+        kind, _ = PATHS[path]
+        thing = self.found(kind, id)
         if thing is None:
             return self.not_found(request)
-        if self._user_of(thing):
+        if kind in ("digitalocean:volume", "digitalocean:reserved_ip") and self._user_of(thing):
             return error(409, "attached")
         thing.looks = LOOKS
         return Reply(204)
 
-    def _user(self, kind: str, thing: Thing) -> dict[str, Any]:
+    def _shown(self, kind: str, thing: Thing) -> dict[str, Any]:
+        """What changes of a thing while it goes, or what it is with does."""
         user = self._user_of(thing)
         match kind:
-            case "volumes":
+            case "digitalocean:volume":
                 return {"droplet_ids": [int(user)] if user else []}
-            case "reserved_ips":
+            case "digitalocean:reserved_ip":
                 return {"droplet": {"id": int(user)} if user else None}
+            case "digitalocean:cluster" if thing.looks is not None:
+                return {"status": {"state": "deleting"}}
         return {}
 
     def _user_of(self, thing: Thing) -> str:
-        return thing.user if thing.user and self.found("digitalocean:droplet", thing.user) else ""
+        """The droplet that it is attached to: its user, or a node of the cluster that its user is."""
+        if self.found("digitalocean:droplet", thing.user):
+            return thing.user
+        cluster = self.found(CLUSTER, thing.user)
+        return NODE if cluster and cluster.body["status"]["state"] != "deleted" else ""
 
 
 class DigitalOceanTarget(AccountTarget):
@@ -104,7 +137,9 @@ class DigitalOceanTarget(AccountTarget):
     server: DigitalOceanServer
     server_class = DigitalOceanServer
     elsewhere = OTHER_TEAM
-    secrets = (TOKEN,)
+    secrets: tuple[str, ...] = (TOKEN,)
+    # What is said while another operation runs.
+    pending: ClassVar[str] = "Droplet already has a pending event."
 
     def start(self) -> None:
         super().start()
@@ -122,14 +157,13 @@ class DigitalOceanTarget(AccountTarget):
     def key_of(self, call: Request) -> Key | None:
         if call.method != "DELETE":
             return None
-        kind, id_ = call.path.split("/")[2:4]
-        return PATHS[kind], id_
+        path, _, id_ = call.path.removeprefix("/v2/").rpartition("/")
+        return PATHS[path][0], id_
 
     def disown(self, made: Made) -> None:
         self.server.things[made.main].body["tags"] = []
 
     @contextmanager
     def busy(self, made: Made, times: int) -> Iterator[None]:
-        pending = error(422, "Droplet already has a pending event.")
-        with self.server.failing(Fault("answer", "DELETE", f"/{made.main[1]}$", pending, times=times)):
+        with self.server.failing(Fault("answer", "DELETE", f"/{made.main[1]}$", error(422, self.pending), times=times)):
             yield

@@ -157,6 +157,11 @@ class Api:
         self._session.auth = service.authorize(self, credential)
         self.account = service.whose(self)
 
+    @property
+    def auth(self) -> Any:
+        """What signs its requests, as `authorize` made it: for a client of the provider's own."""
+        return self._session.auth
+
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of a read. Gone, or one of the contract's exceptions."""
         return self.call("GET", path, params=params).body
@@ -389,6 +394,8 @@ def discovered(
         try:
             body = main.find(api, resource)
         except Gone:
+            continue
+        if main.status(body)[0] == "gone":
             continue
         main.allow(resource, body, settings)
         place = {**place, "account": api.account}

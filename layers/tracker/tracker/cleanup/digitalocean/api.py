@@ -37,14 +37,22 @@ DIGITALOCEAN = Service(
     authorize=_authorize,
     whose=_whose,
     said=_said,
-    # As Terraform's provider meets it: another event of the same thing is still under way.
-    meanings=(Meant(422, "pending event|is still|currently", "busy"),),
+    # As Terraform's provider meets it: another event of the same thing is still under way. What a cluster that is being made or
+    # upgraded says isn't documented.
+    meanings=(Meant(422, "pending event|is still|currently|provisioning|upgrading|in progress", "busy"),),
 )
 
 
 def is_marked(found: Any, settings: Settings) -> bool:
     """Whether something carries the ownership mark, a tag."""
     return bool(settings.digitalocean_mark) and settings.digitalocean_mark in (found.get("tags") or [])
+
+
+def must_be_marked(resource: Resource, found: Any, settings: Settings) -> None:
+    """Refused, if a mark is set and this doesn't carry it."""
+    if settings.digitalocean_mark and not is_marked(found, settings):
+        noun = resource.kind.partition(":")[2]
+        raise Refused("not_ours", f"{noun} {resource.id} doesn't carry the tag {settings.digitalocean_mark}")
 
 
 def _attached(resource: Resource, found: Any, _settings: Settings) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tracker.cleanup import rest
 from tracker.cleanup.contract import Busy, Facts, Kind, Refused
-from tracker.cleanup.digitalocean.api import DIGITALOCEAN, VOLUME, is_marked
+from tracker.cleanup.digitalocean.api import DIGITALOCEAN, VOLUME, is_marked, must_be_marked
 from tracker.cleanup.rest import Api, Gone, RestKind
 from tracker.deployment import Deployment, Resource
 from tracker.settings import Settings
@@ -17,12 +17,6 @@ from tracker.settings import Settings
 
 def _status(found: Any) -> tuple[Literal["present"], str]:
     return "present", str(found.get("status", ""))
-
-
-def _is_ours(resource: Resource, found: Any, settings: Settings) -> None:
-    mark = settings.digitalocean_mark
-    if mark and not is_marked(found, settings):
-        raise Refused("not_ours", f"droplet {resource.id} doesn't carry the tag {mark}")
 
 
 def _assigned(resource: Resource, found: Any, _settings: Settings) -> None:
@@ -40,7 +34,7 @@ DROPLET = RestKind(
     form=r"[1-9][0-9]{0,18}",
     item="droplet",
     status=_status,
-    allow=_is_ours,
+    allow=must_be_marked,
 )
 RESERVED_IP = RestKind(
     DIGITALOCEAN,
