@@ -241,7 +241,8 @@ class RealSshTarget(SshTarget):
         self.labels: dict[str, str] = self.request.getfixturevalue("labels")
         self.programs.real("docker")
         make_sshd: Callable[..., Sshd] = self.request.getfixturevalue("make_sshd")
-        self.server = make_sshd(f"SetEnv PATH={self.programs.path}")
+        # With SHLVL a shell reads no start-up file of the user's, which may take its time, and change the path.
+        self.server = make_sshd(f"SetEnv PATH={self.programs.path} SHLVL=1")
         self.user = self.server.user
         # Nobody else's containers are called so.
         self.suffix = uuid.uuid4().hex[:8]

@@ -111,7 +111,7 @@ def complain(argv: Sequence[str], answer: Answer) -> NoReturn:
     program = argv[2] if argv[0] == "sudo" else argv[0]
     text = f"{program}: {said(answer)}"
     if answer.exit == _NO_SUCH_PROGRAM or "command not found" in answer.stderr:
-        raise Refused("bad_id", f"{text}; the machine has no {program}: is metadata.runtime right?")
+        raise Refused("bad_id", f"{text}; the machine lacks a program: is metadata.runtime right?")
     if any(words in answer.stderr.lower() for words in _NOT_PERMITTED):
         raise Refused("credentials", text)
     raise Unreachable(text)
