@@ -44,7 +44,7 @@ test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to 
 	@.venv/bin/pytest $(ARGS)
 
 .PHONY: test-real
-test-real: setup local-dynamodb ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd and busybox
+test-real: setup local-dynamodb ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd, busybox, QEMU and the Kubernetes control plane
 	@REQUIRE_REAL=1 TRACKER_RANDOM_STEPS=2400 .venv/bin/pytest -m real $(ARGS)
 
 .PHONY: test-long
@@ -54,6 +54,10 @@ test-long: setup ## The proofs in full: every crash point, 10,000 random steps; 
 .PHONY: matrix
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
 	@.venv/bin/pytest tests/conformance -m "not real" --quiet --matrix .local/matrix.json $(ARGS)
+
+.PHONY: compare
+compare: setup
+	@$(PYTHON) -m tests.conformance.matrix .local/matrix.json .local/matrix-real.json
 
 .PHONY: types
 types: setup ## Every deployment type through the API of a stack: registered, terminated, proven gone
