@@ -183,13 +183,15 @@ _GCP = {**COMMON, "account": _GCP_PROJECT, "project_id": _GCP_PROJECT}
 _GCP_ZONE = Form("[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}-[a-z]", "europe-west1-b")
 _GCP_LOCATION = Form("[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}(?:-[a-z])?", "europe-west1")
 
-# Azure: the whole resource id. Its case doesn't matter to Azure; these two spellings of the group are in use.
+# Azure: the whole resource id. Its case doesn't matter to Azure; these two spellings of the group are in use. "Naming rules and
+# restrictions for Azure resources": a group's name may have parentheses, and letters that aren't ASCII, which aren't taken here.
 _AZURE_NAME = "[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,88}[A-Za-z0-9_-])?"
+_AZURE_GROUP = "[A-Za-z0-9_(](?:[A-Za-z0-9._()-]{0,88}[A-Za-z0-9_()-])?"
 _AZURE = {**COMMON, "account": Form(_UUID, _UUID_EXAMPLE), "subscription_id": Form(_UUID, _UUID_EXAMPLE)}
 
 
 def _azure(type_: str, name: str, kind: str, *, many: bool = False) -> Form:
-    group = f"/subscriptions/{_UUID}/resource[Gg]roups/{_AZURE_NAME}"
+    group = f"/subscriptions/{_UUID}/resource[Gg]roups/{_AZURE_GROUP}"
     return Form(
         f"{_NO_DOTS}{group}/providers/{re.escape(type_)}/{_AZURE_NAME}",
         f"/subscriptions/{_UUID_EXAMPLE}/resourceGroups/blueprints/providers/{type_}/{name}",
@@ -403,6 +405,7 @@ CATALOGUE: dict[str, Entry] = {
     "AzureVm": Entry(
         platform="azure",
         summary="A virtual machine, with its interfaces, public addresses, disks and security groups",
+        module="azure.vm",
         ids=_machine(
             _azure("Microsoft.Compute/virtualMachines", "vm-1", "azure:vm"),
             disk=_azure("Microsoft.Compute/disks", "vm-1-os", "azure:disk", many=True),
@@ -468,11 +471,12 @@ CATALOGUE: dict[str, Entry] = {
     "AzureAks": Entry(
         platform="azure",
         summary="An AKS cluster in a resource group; the group of its nodes goes with it",
+        module="azure.aks",
         ids={
             "cluster_name": Form("[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", "blueprints", kind="azure:cluster")
         },
         needs_one_of=(("cluster_name",),),
-        metadata={**_AZURE, "resource_group": Form(_NO_DOTS + _AZURE_NAME, "blueprints")},
+        metadata={**_AZURE, "resource_group": Form(_NO_DOTS + _AZURE_GROUP, "blueprints")},
         needs_metadata=(("resource_group",), ("subscription_id", "account")),
         cluster=True,
     ),

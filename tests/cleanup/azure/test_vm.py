@@ -1,0 +1,313 @@
+"""AzureVm, against a server that keeps to the documents of Azure's APIs."""
+
+import re
+import uuid
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.cleanup.azure.server import (
+    GROUP,
+    OTHER,
+    RESERVED_FOR,
+    SUBSCRIPTION,
+    ArmTarget,
+    Existing,
+    arm_id,
+    error,
+    existing,
+    reference,
+)
+from tests.conformance.conftest import life, target
+from tests.conformance.life import Life
+from tests.conformance.target import Key, Made
+from tests.standin import Fault, Reply
+from tracker.cleanup.contract import Unreachable
+
+__all__ = ["life", "target"]
+
+
+def machine(name: str, *, disks: dict[str, str], nics: dict[str, str], **more: Any) -> Existing:
+    """A machine; each disk and interface with its deleteOption, the first disk with the system."""
+    attached = [
+        {"name": disk, "deleteOption": option, "managedDisk": reference("azure:disk", disk)}
+        for disk, option in disks.items()
+    ]
+    properties = {
+        "vmId": str(uuid.uuid4()),
+        "storageProfile": {"osDisk": attached[0], "dataDisks": attached[1:]},
+        "networkProfile": {
+            "networkInterfaces": [
+                reference("azure:nic", nic, properties={"primary": True, "deleteOption": option})
+                for nic, option in nics.items()
+            ]
+        },
+    }
+    return existing("azure:vm", name, properties | more)
+
+
+def disk(name: str, vm: str = "", *, goes: bool = False) -> Existing:
+    user = arm_id("azure:vm", vm) if vm else ""
+    return existing("azure:disk", name, {"uniqueId": str(uuid.uuid4())}, user=user, goes=goes)
+
+
+def nic(name: str, vm: str = "", *, address: str = "", group: str = "", goes: bool = False) -> Existing:
+    public = {"publicIPAddress": reference("azure:public_ip", address)} if address else {}
+    properties = {
+        "resourceGuid": str(uuid.uuid4()),
+        "ipConfigurations": [{"name": "ipconfig1", "properties": public}],
+        **({"networkSecurityGroup": reference("azure:security_group", group)} if group else {}),
+    }
+    return existing("azure:nic", name, properties, user=arm_id("azure:vm", vm) if vm else "", goes=goes)
+
+
+def address(name: str, nic: str = "", *, option: str = "") -> Existing:
+    properties = {"resourceGuid": str(uuid.uuid4()), **({"deleteOption": option} if option else {})}
+    user = arm_id("azure:nic", nic) if nic else ""
+    return existing("azure:public_ip", name, properties, user=user, goes=option == "Delete")
+
+
+def security_group(name: str, nic: str = "") -> Existing:
+    user = arm_id("azure:nic", nic) if nic else ""
+    return existing("azure:security_group", name, {"resourceGuid": str(uuid.uuid4())}, user=user)
+
+
+class StandIn(ArmTarget):
+    """A machine with disks and interfaces that go with it, that are named, and that are neither; and its neighbour."""
+
+    deployment_type = "AzureVm"
+    na: ClassVar[dict[str, str]] = {
+        "not-ours": "no mark is set for Azure: being named in the record is ownership",
+    }
+
+    def make(self) -> Made:
+        things = {
+            "azure:vm": {
+                "vm-1": machine(
+                    "vm-1",
+                    disks={"os": "Delete", "data": "Detach", "others": "Detach"},
+                    nics={"nic-1": "Delete", "nic-2": "Detach", "nic-3": "Detach"},
+                ),
+                "vm-2": machine("vm-2", disks={"os-2": "Delete"}, nics={}),
+            },
+            "azure:disk": {
+                "os": disk("os", "vm-1", goes=True),
+                "data": disk("data", "vm-1"),
+                "others": disk("others", "vm-1"),
+                "os-2": disk("os-2", "vm-2", goes=True),
+            },
+            "azure:nic": {
+                "nic-1": nic("nic-1", "vm-1", address="ip-1", group="nsg-1", goes=True),
+                "nic-2": nic("nic-2", "vm-1", address="ip-2", group="nsg-2"),
+                "nic-3": nic("nic-3", "vm-1", address="ip-3"),
+            },
+            "azure:public_ip": {
+                "ip-1": address("ip-1", "nic-1", option="Delete"),
+                "ip-2": address("ip-2", "nic-2", option="Detach"),
+                "ip-3": address("ip-3", "nic-3"),
+            },
+            "azure:security_group": {
+                "nsg-1": security_group("nsg-1", "nic-1"),
+                "nsg-2": security_group("nsg-2", "nic-2"),
+            },
+        }
+        keys = {name: self._key(kind, name) for kind, each in things.items() for name in each}
+        self.server.things |= {keys[name]: thing for each in things.values() for name, thing in each.items()}
+        kept = [keys[name] for name in ("vm-2", "others", "os-2", "nic-3", "ip-3", "nsg-1")]
+        ids: dict[str, str | list[str]] = {
+            "instance_id": keys["vm-1"][1],
+            "disk": keys["data"][1],
+            "nic": [keys["nic-2"][1]],
+            "public_ip_address": keys["ip-2"][1],
+            "security_group": keys["nsg-2"][1],
+        }
+        return Made(keys["vm-1"], [key for key in keys.values() if key not in kept], kept, ids)
+
+    # As the record writes them; what is only found has the spelling that is kept.
+    NAMED = ("vm-1", "data", "nic-2", "ip-2", "nsg-2")
+
+    def _key(self, kind: str, name: str) -> Key:
+        return kind, arm_id(kind, name, GROUP.title() if name in self.NAMED else GROUP)
+
+    def replace(self, made: Made) -> None:
+        for key in made.ours:
+            del self.server.things[key]
+        self.server.things[made.main] = machine("vm-1", disks={"os": "Delete"}, nics={})
+
+
+TARGETS = [StandIn]
+pytestmark = pytest.mark.parametrize("target_class", TARGETS)
+
+
+def said(life: Life) -> str:
+    """What went wrong, with its class."""
+    found = life.record.cleanup.last_error
+    assert found
+    return f"{found.error_class}: {found.message}"
+
+
+def key(kind: str, name: str) -> Key:
+    return kind, arm_id(kind, name)
+
+
+def test_an_interface_that_azure_reserves_for_a_gone_machine_is_asked_again_when_it_is_free(
+    target: StandIn, life: Life
+) -> None:
+    made = target.make()
+    target.server.is_reserving = True
+    life.clean_up(made)
+    assert life.record.status == "Terminated"
+    assert RESERVED_FOR in [answer.retry_after for answer in life.answers]
+    asked = [asked for asked in target.asked() if asked[1] == made.ids["nic"][0]]
+    assert len(asked) == 2
+
+
+def test_what_is_only_found_is_kept_and_says_why(target: StandIn, life: Life) -> None:
+    life.clean_up(target.make())
+    kept = {resource.key: resource.detail for resource in life.record.resources if resource.state == "kept"}
+    assert "deleteOption is Detach" in kept[key("azure:disk", "others")]
+    assert "deleteOption is Detach" in kept[key("azure:nic", "nic-3")]
+    assert "interface is kept" in kept[key("azure:public_ip", "ip-3")]
+    assert "others may use it" in kept[key("azure:security_group", "nsg-1")]
+
+
+def test_all_dependents_go_when_all_should_but_for_what_others_use(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(made, metadata={"delete_dependents": "all"})
+    assert life.record.status == "Terminated"
+    assert target.left() == {
+        key("azure:vm", "vm-2"),
+        key("azure:disk", "os-2"),
+        key("azure:security_group", "nsg-1"),
+    }
+
+
+def test_an_id_in_another_spelling_is_the_same_thing(target: StandIn, life: Life) -> None:
+    made = target.make()
+    ids = {
+        name: [re.sub("resourceGroups/.*?/", "resourcegroups/BluePrints/", each) for each in _each(value)]
+        for name, value in made.ids.items()
+    }
+    life.clean_up(made, resource_ids={name: value if len(value) > 1 else value[0] for name, value in ids.items()})
+    assert life.record.status == "Terminated"
+    assert set(made.ours) & target.left() == set()
+    lower = [(resource.kind, resource.id.lower()) for resource in life.record.resources]
+    assert len(lower) == len(set(lower))
+
+
+def _each(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_a_machine_of_a_scale_set_is_let_alone(target: StandIn, life: Life) -> None:
+    made = target.make()
+    scale_set = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/x/providers/Microsoft.Compute/virtualMachineScaleSets/s"
+    target.server.things[made.main].body["properties"]["virtualMachineScaleSet"] = {"id": scale_set}
+    assert life.clean_up(made).outcome == "refused"
+    assert said(life).startswith("protected: ")
+    assert scale_set in said(life)
+    assert target.asked() == []
+
+
+def test_a_deletion_that_failed_later_says_with_which_code_and_is_asked_again(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    with target.false_success(made):
+        state = life.begin()
+        with pytest.raises(Unreachable, match="ProvisioningState/failed/InternalExecutionError host is down"):
+            life.run(state)
+    assert life.run(state).outcome == "gone"
+    assert target.asked().count(made.main) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("InternalExecutionError", "unreachable"), ("ScopeLocked", "protected"), (None, "unreachable")],
+)
+def test_an_operation_that_failed_at_once_is_no_success(
+    target: StandIn, life: Life, code: str | None, expected: str
+) -> None:
+    made = target.make()
+    life.register(made)
+    told: dict[str, Any] = {"status": "Failed" if code else "Canceled"}
+    told |= {"error": {"code": code, "message": "it could not be deleted"}} if code else {}
+    with target.server.failing(Fault("answer", "GET", "/operations/", Reply(body=told), times=1)):
+        state = life.begin()
+        if expected == "unreachable":
+            with pytest.raises(Unreachable, match=code):
+                life.run(state)
+        else:
+            life.run(state)
+    assert said(life).startswith(expected)
+    assert life.states[made.main] != "gone"
+
+
+def test_an_operation_that_may_not_be_read_spoils_nothing(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    denied = error(403, "no authorization to perform action 'Microsoft.Compute/locations/operations/read'")
+    with target.server.failing(Fault("answer", "GET", "/operations/", denied)):
+        assert life.run(life.begin()).outcome == "gone"
+
+
+@pytest.mark.parametrize(
+    ("code", "is_gone"),
+    [
+        ("ResourceNotFound", True),
+        ("ResourceGroupNotFound", True),
+        ("SubscriptionNotFound", False),
+        ("InvalidResourceType", False),
+        ("InvalidResourceNamespace", False),
+        ("NoRegisteredProviderFound", False),
+        ("InvalidAuthenticationTokenTenant", False),
+    ],
+)
+def test_not_found_counts_only_if_it_is_the_resource(target: StandIn, life: Life, code: str, *, is_gone: bool) -> None:
+    made = target.make()
+    life.register(made, resource_ids={"instance_id": made.main[1]})
+    with target.server.failing(Fault("answer", "GET", "/virtualMachines/", error(404, "not found", code))):
+        state = life.begin()
+        if is_gone:
+            assert life.run(state).outcome == "gone"
+        else:
+            try:
+                assert life.run(state).outcome == "refused"
+            except Unreachable:
+                assert code in said(life)
+            assert life.states.get(made.main) != "gone"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"account": OTHER}, {"subscription_id": OTHER}, {"account": OTHER, "subscription_id": SUBSCRIPTION}],
+)
+def test_a_subscription_that_is_not_that_of_the_ids_is_a_refusal_and_no_call_is_made(
+    target: StandIn, life: Life, metadata: dict[str, str]
+) -> None:
+    life.register(target.make(), metadata=metadata)
+    life.run(life.begin())
+    assert said(life).startswith("bad_id: ")
+    assert target.contacts() == 0
+
+
+def test_what_has_the_name_of_a_gone_disk_is_let_alone(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    data: Key = ("azure:disk", str(made.ids["disk"]))
+    state = life.begin()
+    with target.server.failing(Fault("answer", "DELETE", "/disks/", error(503, "later"))), pytest.raises(Unreachable):
+        life.run(state)
+    target.server.things[data] = disk("data")
+    target.forget()
+    assert life.run(state).outcome == "gone"
+    assert "is another one now" in next(each.proof for each in life.record.resources if each.key == data)
+    assert data in target.left()
+    assert data not in target.asked()
+
+
+def test_an_address_whose_interface_is_still_leaving_waits(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    in_use = error(400, "it is still allocated", "PublicIPAddressCannotBeDeleted")
+    with target.server.failing(Fault("answer", "DELETE", "/publicIPAddresses/ip-2$", in_use, times=2)):
+        assert life.run(life.begin()).outcome == "gone"
