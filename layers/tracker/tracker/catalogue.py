@@ -639,7 +639,8 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "BareMetal": Entry(
         platform="ssh",
-        summary="Containers or services on a machine of one's own, reached by SSH; the machine itself stays",
+        summary="Containers, services and installed files on a machine of one's own, reached by SSH; the machine itself stays",
+        module="ssh.bare_metal",
         # Files and folders that were installed, below folders that the settings allow; never what is at the top of a system.
         ids={
             **_SSH_IDS,
