@@ -267,7 +267,8 @@ def test_a_throttle_waits_for_as_long_as_it_says(target: Target, life: Life) -> 
     life.register(made)
     with target.throttled(37, times=2):
         life.run(life.begin())
-    assert next(answer.retry_after for answer in life.answers if answer.outcome == "remains") >= 37
+    # Not always the first: a main resource may be the last of several stages.
+    assert any(answer.outcome == "remains" and answer.retry_after >= 37 for answer in life.answers)
     gone(life, made)
 
 

@@ -445,6 +445,7 @@ CATALOGUE: dict[str, Entry] = {
     "AwsEks": Entry(
         platform="aws",
         summary="An EKS cluster, with its node groups and Fargate profiles",
+        module="aws.eks",
         # EKS' API reference, CreateCluster and CreateNodegroup.
         ids={
             "cluster_name": Form(f"{_EKS_NAME}{{0,99}}", "blueprints", kind="aws:eks_cluster"),

@@ -32,7 +32,7 @@ class AwsTarget(Target):
     """`failing`, `throttled`, `busy` and `stuck` are each service's own."""
 
     evidence: ClassVar[Evidence] = "emulator"
-    secrets = (SECRET_KEY, TOKEN)
+    secrets: tuple[str, ...] = (SECRET_KEY, TOKEN)
     settings = Settings(aws_mark=MARK, aws_account=ACCOUNT)
     region = REGION
     # Of all tests of a class: a service's client takes long to make.

@@ -509,6 +509,23 @@ class TestPlace:
         record = deployment(instance_id=NOWHERE, resources=[seen])
         assert refusal(lambda: ec2.discover(record, Settings())).error_class == "credentials"
 
+    @pytest.mark.parametrize(
+        ("key", "changed"), [("region", {"region": "eu-central-1"}), ("account", {"metadata": {"account": "1" * 12}})]
+    )
+    def test_what_was_seen_in_one_place_is_not_looked_for_in_another_that_the_record_says_now(
+        self, cloud: Cloud, deployment: Make, key: str, changed: dict[str, Any]
+    ) -> None:
+        record = deployment(instance_id=cloud.instance())
+        seen = msgspec.structs.replace(record, resources=ec2.discover(record, MARKED), **changed)
+        cloud.forget()
+        wrong = refusal(lambda: ec2.discover(seen, MARKED))
+        assert wrong.error_class == "bad_id"
+        assert f"was seen in {key} {PLACE[key]}" in str(wrong)
+        assert cloud.calls() == []
+        over = [msgspec.structs.replace(one, state="gone") for one in seen.resources]
+        elsewhere = msgspec.structs.replace(seen, resources=over, metadata={})
+        assert ec2.discover(elsewhere, MARKED)
+
     def test_an_instance_of_another_region_is_not_seen_and_not_touched(self, cloud: Cloud, deployment: Make) -> None:
         elsewhere = boto3.client("ec2", region_name="eu-central-1", endpoint_url=cloud.server.url)
         run = elsewhere.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)
@@ -718,7 +735,7 @@ class TestFailing:
         assert cloud.deletions() == []
 
     @pytest.mark.usefixtures("impatient")
-    @pytest.mark.parametrize("fault", ["reset", "hang", "cut"])
+    @pytest.mark.parametrize("fault", ["reset", "hang", "cut", "page"])
     def test_a_deletion_that_is_not_answered_is_unreachable_and_harmless_to_repeat(
         self, cloud: Cloud, fault: str
     ) -> None:
@@ -786,7 +803,7 @@ class TestFailing:
 
 
 class Emulator(AwsTarget):
-    """moto's EC2 behind the local stack's proxy, which fails when told to. Time there passes when the workflow's does."""
+    """moto's EC2 behind the local stack's proxy, which fails when told to. What takes its time is over when the workflow waited."""
 
     deployment_type = "AwsEc2"
     na: ClassVar[dict[str, str]] = {"other-one": "EC2 gives an id once, and never to another instance"}
@@ -796,15 +813,18 @@ class Emulator(AwsTarget):
     def start(self) -> None:
         cls = type(self)
         if not hasattr(cls, "cloud"):
-            cls.cloud = Cloud(Ec2(terminating=3600).start())
+            cls.cloud = Cloud(Ec2().start())
             self.request.session.addfinalizer(cls.cloud.server.stop)
+        self.cloud.server.terminating = 0.5
         super().start()
-        self._stuck = False
         self.forget()
 
     def stop(self) -> None:
         self.cloud.server.faults.clear()
         self.cloud.server.settle()
+
+    def parameters(self) -> dict[str, str]:
+        return {"Ec2EndpointUrl": self.url()}
 
     def url(self) -> str:
         return self.cloud.server.url
@@ -872,7 +892,7 @@ class Emulator(AwsTarget):
                 getattr(self.cloud.ec2, re.sub("(?<=[a-z])(?=[A-Z])", "_", action).lower())(**{parameter: one})
 
     def wait(self, seconds: float) -> None:
-        if not self._stuck:
+        if self.cloud.server.terminating < 1:
             self.cloud.server.settle()
 
     def disown(self, made: Made) -> None:
@@ -938,9 +958,9 @@ class Emulator(AwsTarget):
     @contextmanager
     def stuck(self, made: Made, key: Key) -> Iterator[None]:
         if key == made.main:
-            self._stuck = True
+            self.cloud.server.terminating = 3600
             yield
-            self._stuck = False
+            self.cloud.server.terminating = 0.5
         else:
             with self._faults(Fault(DELETIONS[key[0]][0], "accept", id=key[1])):
                 yield

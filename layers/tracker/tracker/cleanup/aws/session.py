@@ -37,10 +37,13 @@ ATTEMPTS = 2
 KEPT_FOR = 300
 THROTTLED_FOR = 10
 
-# The first pattern that matches an error's code says what it means. The codes are EC2's, of botocore's model of
-# 2016-11-15 and of Terraform's internal/service/ec2/errors.go, and those that all of AWS shares.
+# The first pattern that matches an error's code (or, with a blank in it, its code and message) says what it means. The codes
+# are EC2's, of botocore's model of 2016-11-15 and of Terraform's internal/service/ec2/errors.go; EKS', of botocore's model of
+# 2017-11-01 and of internal/service/eks/cluster.go; and those that all of AWS shares.
 _MEANINGS = (
     ("Invalid*.NotFound", "gone"),
+    ("ResourceNotFoundException", "gone"),
+    ("ClientException: No cluster found for name:*", "gone"),
     ("RequestLimitExceeded", "throttled"),
     ("Throttling*", "throttled"),
     ("RequestThrottled*", "throttled"),
@@ -50,8 +53,11 @@ _MEANINGS = (
     ("Invalid*.InUse", "in use"),
     ("IncorrectState", "in use"),
     ("IncorrectInstanceState", "in use"),
+    ("ResourceInUseException", "in use"),
     ("OperationNotPermitted", "protected"),
     ("CannotDelete", "protected"),
+    # EKS' user guide, "Protect EKS clusters from accidental deletion".
+    ("InvalidRequestException", "protected"),
     ("UnauthorizedOperation", "denied"),
     ("AccessDenied*", "denied"),
     ("AuthFailure", "credentials"),
@@ -93,11 +99,19 @@ class Session:
 
 
 def place_of(deployment: Deployment, settings: Settings) -> dict[str, str]:
-    """Where the record says that everything is: region, account if something vouches for one, role if it names one."""
+    """Where the record says that everything is: region, account if something vouches for one, role if it names one.
+
+    Refused, if something was seen elsewhere and isn't gone: there it still is.
+    """
     if not deployment.region:
         raise Refused("missing_id", "the record names no region, and only in its region can it be looked for")
     vouched = deployment.metadata.get("account") or settings.aws_account or _seen_in(deployment)
     place = {"region": deployment.region, "account": vouched}
+    for seen in (one for one in deployment.resources if one.seen and not one.is_done):
+        elsewhere = [key for key in place if seen.place.get(key, place[key]) != place[key]]
+        for key in elsewhere:
+            text = f"{seen.kind} {seen.id} was seen in {key} {seen.place[key]}, and now it should be in {place[key]}"
+            raise Refused("bad_id", f"{text}: correct the record")
     place |= {key: deployment.metadata.get(key, "") for key in ("role", "external_id")}
     return {key: value for key, value in place.items() if value}
 
@@ -181,9 +195,11 @@ def _meaning(error: ClientError, call: str) -> Exception:
     answer = error.response.get("ResponseMetadata", {})
     # An empty element is parsed as None.
     code, status = said.get("Code") or "", answer.get("HTTPStatusCode", 0)
+    whole = f"{code}: {said.get('Message') or ''}"
     # A session token, should it be quoted, is the only word of that length.
-    text = re.sub("[A-Za-z0-9+/=_-]{100,}", "***", f"{call}: {code}: {said.get('Message') or ''}")
-    match next((meaning for pattern, meaning in _MEANINGS if fnmatchcase(code, pattern)), status):
+    text = re.sub("[A-Za-z0-9+/=_-]{100,}", "***", f"{call}: {whole}")
+    means = (meaning for pattern, meaning in _MEANINGS if fnmatchcase(whole if " " in pattern else code, pattern))
+    match next(means, status):
         case "gone":
             return Gone(f"{call}: {code}")
         case "throttled" | 429:

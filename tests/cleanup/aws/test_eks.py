@@ -1,0 +1,417 @@
+"""AwsEks, against EKS' stand-in over HTTP: what goes, in which order, what is refused, and how often is looked."""
+
+import base64
+import ssl
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.auth
+import msgspec
+import pytest
+from moto import mock_aws
+
+from tests.certificates import Authority
+from tests.cleanup.aws.cloud import MARK, REGION
+from tests.cleanup.aws.eks_server import CLUSTER, FARGATE_PROFILE, NODEGROUP, ClusterApi, Eks, failure
+from tests.cleanup.aws.target import ACCOUNT, AwsTarget
+from tests.conformance.life import Life
+from tests.conformance.target import HttpTarget, Key, Made, When
+from tests.kubernetes_api import status
+from tests.standin import Fault, Reply, Request
+from tests.table import create_table
+from tracker.cleanup.aws import eks
+from tracker.cleanup.contract import Refused, Unreachable
+from tracker.cleanup.kubernetes_objects import OBJECTS
+from tracker.deployment import Resource, parse_time
+
+NAME = "blueprints"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/eks"
+CODES = {
+    400: "ExpiredTokenException",
+    401: "UnrecognizedClientException",
+    403: "AccessDeniedException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+NOUNS = {noun.plural: f"kubernetes:{name}" for name, noun in OBJECTS.items()}
+PROFILES = [(FARGATE_PROFILE, "fp-1"), (FARGATE_PROFILE, "fp-2")]
+PARTS = {"node-groups": NODEGROUP, "fargate-profiles": FARGATE_PROFILE}
+
+
+class Emulator(AwsTarget, HttpTarget):
+    """moto's EKS, mended, with three node groups and two Fargate profiles, and the API server of the cluster."""
+
+    deployment_type = "AwsEks"
+    looking = ("GET", "^/clusters")
+    deleting = ("DELETE", "^/clusters")
+    secrets = (*AwsTarget.secrets, "k8s-aws-v1.")
+    server: Eks
+    api: ClusterApi
+
+    def start(self) -> None:
+        cls = type(self)
+        if not hasattr(cls, "server"):
+            cls.server = Eks(ACCOUNT, REGION)
+            self.request.session.addfinalizer(cls.server.stop)
+        self.server.clear()
+        self.api = ClusterApi()
+        # One order for both.
+        self.api.calls = self.server.calls
+        # Node groups look for the machine images of EC2, of which moto has thousands.
+        self.patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        super().start()
+
+    def stop(self) -> None:
+        self.api.stop()
+        for name in list(self.server.backend.clusters):
+            del self.server.backend.clusters[name]
+
+    def url(self) -> str:
+        return self.server.url
+
+    def parameters(self) -> dict[str, str]:
+        return {"EksEndpointUrl": self.url()}
+
+    def error(self, status: int, text: str) -> Reply:
+        return failure(status, CODES[status], text)
+
+    # Making
+
+    def make(self) -> Made:
+        self.cluster(NAME, groups=["ng-1", "ng-2", "ng-3"], profiles=["fp-1", "fp-2"])
+        self.cluster("neighbour", groups=["ng-1"], profiles=["fp-1"])
+        spec = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
+        self.api.create("/api/v1/namespaces/default/persistentvolumeclaims", "data")
+        self.api.create("/apis/apps/v1/namespaces/default/deployments", "web", spec={"template": {"spec": spec}})
+        self.api.create("/api/v1/namespaces/default/services", "front", spec={"type": "LoadBalancer"})
+        self.api.create("/api/v1/namespaces/default/services", "inner", spec={"type": "ClusterIP"})
+        self.api.create("/apis/networking.k8s.io/v1/namespaces/default/ingresses", "front")
+        ours = [
+            ("kubernetes:service", "default/front"),
+            ("kubernetes:ingress", "default/front"),
+            ("kubernetes:deployment", "default/web"),
+            ("kubernetes:persistentvolumeclaim", "default/data"),
+            (NODEGROUP, "ng-1"),
+            (FARGATE_PROFILE, "fp-1"),
+            (FARGATE_PROFILE, "fp-2"),
+            (NODEGROUP, "ng-2"),
+            (NODEGROUP, "ng-3"),
+            (CLUSTER, NAME),
+        ]
+        ids: dict[str, str | list[str]] = {"cluster_name": NAME, "nodegroup": ["ng-1"], "fargate_profile": "fp-1"}
+        return Made((CLUSTER, NAME), ours, [(CLUSTER, "neighbour")], ids, region=REGION)
+
+    def cluster(self, name: str, *, groups: list[str], profiles: list[str], mark: bool = True) -> Any:
+        """Make one; what moto has of it, which is what describing shows."""
+        backend = self.server.backend
+        cluster = backend.create_cluster(name, ROLE, {}, tags={MARK: "b-1"} if mark else {})
+        cluster.endpoint, cluster.certificate_authority = self.api.url, {"data": base64.b64encode(b"none").decode()}
+        for group in groups:
+            backend.create_nodegroup(name, ROLE, group, [])
+        for profile in profiles:
+            backend.create_fargate_profile(profile, name, [{"namespace": "default"}], ROLE)
+        return cluster
+
+    # Looking
+
+    def left(self) -> set[Key]:
+        clusters = self.server.backend.clusters
+        ours = clusters.get(NAME)
+        return {
+            *((CLUSTER, name) for name in clusters),
+            *((NODEGROUP, name) for name in (ours.nodegroups if ours else ())),
+            *((FARGATE_PROFILE, name) for name in (ours.fargate_profiles if ours else ())),
+            *(
+                (f"kubernetes:{body['kind'].lower()}", f"{namespace}/{name}")
+                for (_, namespace, name), body in self.api.objects.items()
+            ),
+        }
+
+    def key_of(self, call: Request) -> Key | None:
+        if call.method != "DELETE":
+            return None
+        match call.path.strip("/").split("/"):
+            case ["clusters", name]:
+                return CLUSTER, name
+            case ["clusters", _, part, name]:
+                return PARTS[part], name
+            case [*_, "namespaces", namespace, plural, name]:
+                return NOUNS[plural], f"{namespace}/{name}"
+        raise AssertionError(call)
+
+    def vanish(self, made: Made) -> None:
+        del self.server.backend.clusters[NAME]
+        for key in [key for key in self.api.objects if key[1] == "default"]:
+            del self.api.objects[key]
+
+    def wait(self, seconds: float) -> None:
+        self.server.pass_time(seconds)
+
+    # Bending
+
+    def disown(self, made: Made) -> None:
+        self.server.backend.clusters[NAME].tags.clear()
+
+    def replace(self, made: Made) -> None:
+        former = self.server.backend.clusters.pop(NAME)
+        self.cluster(NAME, groups=["ng-1"], profiles=["fp-1"]).created_at = former.created_at + timedelta(hours=1)
+
+    def protect(self, made: Made) -> None:
+        self.server.backend.clusters[NAME].deletion_protection = True
+
+    def lose_credential(self, made: Made) -> AbstractContextManager[object]:
+        return self.server.failing(Fault("answer", path="^/clusters", answer=self.error(401, "The token is invalid")))
+
+    def denials(self) -> list[str]:
+        return ["400", "401", "403"]
+
+    @contextmanager
+    def failing(self, fault: str, when: When) -> Iterator[None]:
+        if fault == "refused" and when == "look":
+            with self.refusing():
+                yield
+        elif fault == "hung":
+            with self.hasty(), super().failing(fault, when):
+                yield
+        else:
+            with super().failing(fault, when):
+                yield
+
+    def hasten(self) -> None:
+        """`hasty` does."""
+
+    def busy(self, made: Made, times: int) -> AbstractContextManager[object]:
+        answer = failure(409, "ResourceInUseException", f"Cluster {NAME} currently has an update in progress")
+        return self.server.failing(Fault("answer", "DELETE", "^/clusters/[^/]+$", answer, times=times))
+
+    @contextmanager
+    def stuck(self, made: Made, key: Key) -> Iterator[None]:
+        self.server.held.add(key)
+        yield
+        self.server.held.remove(key)
+
+    def false_success(self, made: Made) -> AbstractContextManager[object]:
+        page = Reply(200, b"<html>Please sign in</html>", {"Content-Type": "text/html"})
+        return self.server.failing(Fault("answer", "DELETE", "^/clusters/[^/]+$", page))
+
+    def dependent(self, made: Made) -> Key:
+        return NODEGROUP, "ng-2"
+
+
+TARGETS = [Emulator]
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with mock_aws(), Emulator(request, monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def life(target: Emulator) -> Life:
+    create_table("tracker")
+    return Life(target, "tracker")
+
+
+def message(life: Life) -> str:
+    """Why the latest round failed."""
+    error = life.record.cleanup.last_error
+    assert error
+    return f"{error.error_class}: {error.message}"
+
+
+def renamed(life: Life) -> None:
+    """Registered as "first", and amended."""
+    life.register(Made((CLUSTER, "first"), [], [], {"cluster_name": "first"}, region=REGION))
+    former = Resource(CLUSTER, "first", named_by="cluster_name")
+    life.force(resource_ids={"cluster_name": NAME}, resources=[former])
+
+
+def kept(life: Life) -> dict[str, str]:
+    return {f"{one.kind} {one.id}": one.detail for one in life.record.resources if one.state == "kept"}
+
+
+class TestGoing:
+    def test_each_thing_is_asked_once_and_one_fargate_profile_after_the_other(
+        self, target: Emulator, life: Life
+    ) -> None:
+        life.clean_up(target.make())
+        assert life.record.status == "Terminated"
+        asked = target.asked()
+        assert sorted(asked) == sorted(set(asked))
+        profiles = [n for n, call in enumerate(target.server.calls) if target.key_of(call) in PROFILES]
+        looks = [call.path for call in target.server.calls[profiles[0] + 1 : profiles[1]]]
+        assert any(path.endswith("/fargate-profiles/fp-1") for path in looks)
+
+    def test_a_cluster_that_takes_twenty_minutes_is_looked_at_seventy_times_within_its_own_deadline(
+        self, target: Emulator, life: Life, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(target.server, "takes", {NODEGROUP: 8 * 60, CLUSTER: 12 * 60})
+        target.cluster(NAME, groups=["ng-1", "ng-2"], profiles=[])
+        began = life.clock.now
+        life.clean_up(Made((CLUSTER, NAME), [], [], {"cluster_name": NAME}, region=REGION))
+
+        assert life.record.status == "Terminated"
+        minutes = (life.clock.now - began).total_seconds() / 60
+        # A look comes up to a twentieth of the time later than what it sees.
+        assert 20 <= minutes <= 22
+        # Three transitions of the workflow each.
+        assert 60 <= len(life.answers) <= 75
+        cleanup = life.record.cleanup
+        time = parse_time(cleanup.deadline or "") - parse_time(cleanup.requested_at or "")
+        assert time == timedelta(hours=4)
+
+    def test_a_node_group_whose_deletion_failed_is_asked_again_and_says_what_was_wrong(
+        self, target: Emulator, life: Life
+    ) -> None:
+        made = target.make()
+        issue = {"code": "Ec2SecurityGroupDeletionFailure", "message": "it is in use", "resourceIds": ["sg-1"]}
+        target.server.failing_once[NODEGROUP, "ng-1"] = [issue]
+        life.register(made)
+        state = life.begin()
+        with pytest.raises(Unreachable, match=r"DELETE_FAILED; Ec2SecurityGroupDeletionFailure: it is in use \(sg-1\)"):
+            life.run(state)
+        life.run(state)
+        assert life.record.status == "Terminated"
+        assert target.asked().count((NODEGROUP, "ng-1")) == 2
+
+    @pytest.mark.parametrize("status", ["CREATING", "FAILED"])
+    def test_a_cluster_that_was_never_up_goes(self, target: Emulator, life: Life, status: str) -> None:
+        cluster = target.cluster(NAME, groups=[], profiles=[])
+        cluster.status, cluster.endpoint, cluster.certificate_authority = status, None, None
+        life.clean_up(Made((CLUSTER, NAME), [], [], {"cluster_name": NAME}, region=REGION))
+        assert life.record.status == "Terminated"
+        assert target.asked() == [(CLUSTER, NAME)]
+
+    def test_the_parts_of_a_cluster_that_the_record_named_before_go_too(self, target: Emulator, life: Life) -> None:
+        target.cluster("first", groups=["ng-first"], profiles=[])
+        target.cluster(NAME, groups=["ng-1"], profiles=[])
+        renamed(life)
+        life.run(life.begin())
+        assert life.record.status == "Terminated", message(life)
+        assert target.left() & {(CLUSTER, "first"), (CLUSTER, NAME)} == set()
+
+    def test_two_clusters_with_parts_of_one_name_are_a_refusal(self, target: Emulator, life: Life) -> None:
+        for name in ("first", NAME):
+            target.cluster(name, groups=["ng-1"], profiles=[])
+        renamed(life)
+        life.run(life.begin())
+        assert message(life).startswith("bad_id: aws:eks_nodegroup ng-1")
+        assert target.asked() == []
+
+
+class TestRefused:
+    def test_protection_is_read_before_anything_is_deleted(self, target: Emulator, life: Life) -> None:
+        made = target.make()
+        target.protect(made)
+        target.forget()
+        life.clean_up(made)
+        assert message(life).startswith("protected: ")
+        assert target.asked() == []
+
+    def test_protection_and_marks_are_read_again_before_each_deletion(self, target: Emulator) -> None:
+        made = target.make()
+        place = {"region": REGION, "account": ACCOUNT, "cluster": NAME}
+        cluster = target.server.backend.clusters[NAME]
+        for change, error_class in (("deletion_protection", "protected"), ("tags", "not_ours")):
+            setattr(cluster, change, change == "deletion_protection" or {})
+            for kind, name in made.ours[4:]:
+                with pytest.raises(Refused) as caught:
+                    eks.KINDS[kind].delete(Resource(kind, name, place), target.settings)
+                assert caught.value.error_class == error_class
+            cluster.deletion_protection = False
+        assert target.asked() == []
+
+    def test_an_invalid_request_is_protection_that_came_since(self, target: Emulator, life: Life) -> None:
+        made = target.make()
+        answer = failure(400, "InvalidRequestException", "deletion protection is enabled")
+        with target.server.failing(Fault("answer", *target.deleting, answer)):
+            life.clean_up(made)
+        assert message(life).startswith("protected: ")
+
+    def test_no_cluster_found_is_gone_whichever_way_it_is_said_and_nothing_else_is(self, target: Emulator) -> None:
+        target.make()
+        cluster = Resource(CLUSTER, NAME, {"region": REGION, "account": ACCOUNT})
+        said = failure(400, "ClientException", f"No cluster found for name: {NAME}.")
+        with target.server.failing(Fault("answer", *target.looking, said)):
+            assert eks.KINDS[CLUSTER].state(cluster, target.settings).state == "gone"
+        for number, code in ((400, "ClientException"), (404, "NotFound"), (404, "")):
+            with (
+                target.server.failing(Fault("answer", *target.looking, failure(number, code, "something else"))),
+                pytest.raises(Unreachable),
+            ):
+                eks.KINDS[CLUSTER].state(cluster, target.settings)
+
+    def test_not_found_is_unproven_where_nothing_vouches_for_the_account(self, target: Emulator, life: Life) -> None:
+        target.settings = msgspec.structs.replace(target.settings, aws_account="")
+        life.clean_up(Made((CLUSTER, NAME), [], [], {"cluster_name": NAME}, region=REGION))
+        assert message(life).startswith("unproven: ")
+
+
+class TestInside:
+    def test_a_cluster_whose_api_server_does_not_answer_goes_and_what_may_be_left_is_said(
+        self, target: Emulator, life: Life
+    ) -> None:
+        made = target.make()
+        target.api.stop()
+        life.clean_up(made)
+        assert life.record.status == "Terminated"
+        assert "a load balancer or a disk" in kept(life)[f"kubernetes:objects {NAME}"]
+
+    def test_of_a_cluster_that_we_asked_to_go_nothing_more_is_asked_inside(self, target: Emulator, life: Life) -> None:
+        made = target.make()
+        life.register(made)
+        state = life.begin()
+        with target.stuck(made, made.main):
+            while life.states.get(made.main) != "leaving":
+                life.step(state)
+                life.wait(10)
+            life.give_back(state)
+            target.api.stop()
+            life.step(state := life.begin())
+        life.run(state)
+        assert life.record.status == "Terminated"
+        assert kept(life) == {}
+
+    def test_a_role_that_the_cluster_does_not_let_in_is_a_refusal(self, target: Emulator, life: Life) -> None:
+        made = target.make()
+        with target.api.failing(Fault("answer", "GET", "^/api", status(401, "Unauthorized"))):
+            life.clean_up(made)
+        assert message(life).startswith("credentials: ")
+        assert target.asked() == []
+
+    @pytest.mark.parametrize("endpoint", ["http://10.0.0.1", "ftp://127.0.0.1", "https://a b"])
+    def test_the_token_goes_over_tls_alone(self, target: Emulator, life: Life, endpoint: str) -> None:
+        made = target.make()
+        target.server.backend.clusters[NAME].endpoint = endpoint
+        life.clean_up(made)
+        assert message(life).startswith("credentials: ")
+        assert target.asked() == []
+
+    def test_the_authority_is_the_cluster_s_own(self, target: Emulator, life: Life, tmp_path: Path) -> None:
+        ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*ours.files("api", ("127.0.0.1",)))
+        with ClusterApi(tls=context) as api:
+            cluster = target.cluster(NAME, groups=[], profiles=[])
+            resource = Resource(CLUSTER, NAME, {"region": REGION, "account": ACCOUNT})
+            cluster.endpoint = api.url
+            cluster.certificate_authority = {"data": base64.b64encode(others.pem.encode()).decode()}
+            with pytest.raises(Unreachable, match=api.url), eks._reach(resource, target.settings):
+                pass
+            cluster.certificate_authority = {"data": base64.b64encode(ours.pem.encode()).decode()}
+            with eks._reach(resource, target.settings) as reached:
+                assert reached.uid == api.uid
+
+    def test_a_token_is_what_the_aws_cli_makes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: datetime(2026, 1, 1))  # noqa: DTZ001
+        keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "b" * 40}
+        sts = boto3.client("sts", region_name=REGION, aws_session_token="TOK", **keys)
+        url = base64.urlsafe_b64decode(eks._token(sts, "prod").removeprefix("k8s-aws-v1.") + "==").decode()
+        # awscli 1.44, `aws eks get-token --cluster-name prod`, with these keys at that time.
+        assert url.endswith("&X-Amz-Signature=388a24c7679a7fccf268211fe231e5e7f00000e475a3ecc3633836db1884ad63")
+        assert eks._token(sts, "other") != eks._token(sts, "prod")
