@@ -217,7 +217,9 @@ FACTS = Facts(
 
 def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     """What the record names, and what its instances that are still there use."""
-    place = COMPUTE.place_of(deployment, settings, zone=session.region_of(deployment, ZONE))
+    place = COMPUTE.place_of(deployment, settings)
+    if not re.fullmatch(ZONE, place["location"], re.ASCII):
+        raise Refused("bad_id", f"an instance is in a zone, and the record's region, {place['location']!r}, isn't one")
     names = ids_named(deployment, "instance_name")
     if not names:
         raise Refused("missing_id", "resource_ids.instance_name is missing")
@@ -288,7 +290,7 @@ def _looked_up(
 def _elsewhere(api: Api, kind: GceKind, resource: Resource, settings: Settings) -> tuple[Resource, Any]:
     """One that isn't where it was looked for: a regional disk, say, or one that the record has in the wrong zone."""
     here = resource.place["scope"]
-    near = {f"zones/{resource.place['zone']}", f"regions/{_region(resource.place['zone'])}", "global"} - {here}
+    near = {f"zones/{resource.place['location']}", f"regions/{_region(resource.place['location'])}", "global"} - {here}
     number = resource.place.get("id")
     for scope, found in kind.elsewhere(api, resource.id):
         if scope == here or (number and number != str(found.id)):
@@ -305,7 +307,7 @@ def _elsewhere(api: Api, kind: GceKind, resource: Resource, settings: Settings) 
 
 def _hanging(api: Api, resource: Resource, instance: Any) -> Iterator[Resource]:
     """The disks of an instance, and the addresses that are reserved for it."""
-    kept = ("account", "credential", "zone")
+    kept = ("account", "credential", "location")
     place = {key: value for key, value in resource.place.items() if key in kept}
     for disk in instance.disks:
         scope, _, name = _short(disk.source).partition("/disks/")
@@ -316,7 +318,7 @@ def _hanging(api: Api, resource: Resource, instance: Any) -> Iterator[Resource]:
     addresses = sorted(filter(None, _addresses(instance)))
     if not addresses:
         return
-    region = _region(place["zone"])
+    region = _region(place["location"])
     asked = {
         "project": api.account,
         "region": region,
@@ -357,7 +359,7 @@ def _judged(api: Api, resource: Resource, known: Mapping[tuple[str, str], Resour
 
 
 def _resource(kind: str, id: str, place: dict[str, str], named_by: str = "") -> Resource:
-    zone = place["zone"]
+    zone = place["location"]
     scope = {"gcp:address": f"regions/{_region(zone)}", "gcp:firewall": "global"}.get(kind, f"zones/{zone}")
     return Resource(kind, id, place | {"scope": scope}, stage=_STAGES[kind], named_by=named_by)
 
@@ -373,7 +375,7 @@ def _short(url: str) -> str:
 
 def _prove(api: Api, resource: Resource) -> None:
     """Refused, if the credential may not see the project and its zone, to which nothing would be there."""
-    zone = resource.place["zone"]
+    zone = resource.place["location"]
     try:
         found = call(api, compute_v1.ZonesClient, "get", project=api.account, zone=zone)
     except Gone as gone:

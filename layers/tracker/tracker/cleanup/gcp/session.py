@@ -20,7 +20,6 @@ import requests
 from google.auth import aws
 from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 from google.auth.transport.requests import Request
-from google.oauth2 import credentials as user
 from google.oauth2 import service_account
 from msgspec import structs
 from requests.auth import AuthBase
@@ -29,7 +28,7 @@ from tracker.cleanup import credentials, rest
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
 from tracker.cleanup.credentials import Credential
 from tracker.cleanup.rest import Api, Meant, Service
-from tracker.deployment import Deployment, Resource
+from tracker.deployment import Deployment, Resource, clipped
 from tracker.settings import Settings
 
 PROVIDER = "gcp"
@@ -39,12 +38,13 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 PROJECT = r"([a-z0-9-]+(\.[a-z0-9-]+)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 LOCATION = r"[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}(-[a-z])?"
 
+# Google words it in two ways: reasons of an answer ("resourceNotReady"), and codes of an operation ("RESOURCE_NOT_READY").
+IN_USE = r"resource_?in_?use|resource_?not_?ready"
 MEANINGS = (
     Meant(
         HTTPStatus.FORBIDDEN, r"rate_?limit_?exceeded|quota_?exceeded|resource_exhausted|limit_?exceeded", "throttled"
     ),
-    # Google words the same in two ways: reasons of an answer ("resourceNotReady") and codes of an operation.
-    Meant(None, r"resource_?in_?use|resource_?not_?ready", "busy"),
+    Meant(None, IN_USE, "busy"),
     Meant(None, "protected against deletion", "protected"),
     # conditionNotMet: a constraint of the organization, say.
     Meant(HTTPStatus.PRECONDITION_FAILED, "", "protected"),
@@ -66,6 +66,10 @@ class Token(AuthBase):
             self._fetch()
         return str(self._google.token)
 
+    def redacted(self, text: str) -> str:
+        """A text in which nothing of the credential is left."""
+        return self._credential.redacted(text)
+
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self.text}"
         return request
@@ -86,7 +90,7 @@ class Google(Service):
     """One of Google's APIs: all of them take the same credential, and have a project for an account."""
 
     def place_of(self, deployment: Deployment, settings: Settings, **more: str) -> dict[str, str]:
-        """The project that the record names, and the credential. Refused, if it names two, or none."""
+        """The project, the location and the credential that the record names. Refused, if it names two projects, or none."""
         named = {deployment.metadata[key] for key in ("project_id", "account") if deployment.metadata.get(key)}
         if len(named) > 1:
             raise Refused("bad_id", "metadata.project_id and metadata.account name two projects: which is it?")
@@ -95,7 +99,8 @@ class Google(Service):
             raise Refused("missing_id", "metadata.project_id is missing")
         if not re.fullmatch(PROJECT, project, re.ASCII):
             raise Refused("bad_id", f"{project!r} can't be the id of a project")
-        place = {"account": project, "credential": deployment.metadata.get("credential", ""), **more}
+        location, credential = _location(deployment), deployment.metadata.get("credential", "")
+        place = {"account": project, "location": location, "credential": credential, **more}
         return {key: value for key, value in place.items() if value}
 
     def credential(self, named: str, settings: Settings) -> Credential:
@@ -132,11 +137,15 @@ def after(api: Api, resource: Resource, look: Look, operation: str, code: str, m
 
     Told once, and not of one that was there before the first look: then it is asked to go again. "In use" is no failure.
     """
-    body = {"error": {"message": message, "errors": [{"reason": code}]}}
-    meant = api.meaning("operation", operation, rest.Answer(HTTPStatus.INTERNAL_SERVER_ERROR, body, {}))
-    is_told = isinstance(meant, Busy) or resource.state == "unseen" or resource.place.get("failed") == operation
+    said = f"{code}: {message}" if code else message
+    text = f"{operation}: {clipped(api.auth.redacted(said), rest.SAID_MAX)}"
+    is_told = (
+        resource.state == "unseen"
+        or resource.place.get("failed") == operation
+        or re.search(IN_USE, said, re.IGNORECASE) is not None
+    )
     place = look.place | {"failed": operation}
-    return structs.replace(look, detail=str(meant), failure="" if is_told else str(meant), place=place)
+    return structs.replace(look, detail=text, failure="" if is_told else text, place=place)
 
 
 def is_marked(labels: Mapping[str, str], settings: Settings) -> bool:
@@ -145,12 +154,12 @@ def is_marked(labels: Mapping[str, str], settings: Settings) -> bool:
     return bool(key) and labels.get(key) == value
 
 
-def region_of(deployment: Deployment, form: str = LOCATION) -> str:
-    """The record's region, which is a zone for what is in one. Refused, if it is missing or can't be that."""
+def _location(deployment: Deployment) -> str:
+    """The record's region, which is a zone for what is in one. Refused, if it is missing or can't be either."""
     if not deployment.region:
         raise Refused("missing_id", "the record names no region, and only there can it be looked for")
-    if not re.fullmatch(form, deployment.region, re.ASCII):
-        raise Refused("bad_id", f"{deployment.region!r} can't be where it is: a zone is called such as europe-west1-b")
+    if not re.fullmatch(LOCATION, deployment.region, re.ASCII):
+        raise Refused("bad_id", f"{deployment.region!r} can't be the name of a region or zone")
     return deployment.region
 
 
@@ -180,9 +189,6 @@ def _of(credential: Credential) -> Any:
                 return service_account.Credentials.from_service_account_info(info, scopes=[SCOPE])  # type: ignore[no-untyped-call]
             case "external_account":
                 return _federated(credential)
-            case "authorized_user":
-                info = {key: texts[key] for key in ("client_id", "client_secret", "refresh_token")}
-                return user.Credentials.from_authorized_user_info(info, scopes=[SCOPE])  # type: ignore[no-untyped-call]
     except (GoogleAuthError, ValueError, KeyError, TypeError):
         # Without its cause, which may quote a key.
         raise Refused("credentials", f"{credential.source} isn't a whole {kind} of Google's") from None
