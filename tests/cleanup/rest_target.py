@@ -89,7 +89,7 @@ class AccountTarget(HttpTarget):
 
     def vanish(self, made: Made) -> None:
         for key in made.ours:
-            del self.server.things[key]
+            self.server.things.pop(key, None)
 
     @contextmanager
     def lose_credential(self, made: Made) -> Iterator[None]:

@@ -499,6 +499,7 @@ CATALOGUE: dict[str, Entry] = {
     "VultrVke": Entry(
         platform="vultr",
         summary="A VKE cluster, with its block storage and load balancers",
+        module="vultr.vke",
         ids={
             "cluster_id": _uuid("vultr:cluster"),
             "cluster_name": NAME,

@@ -8,21 +8,19 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.certificates import Authority
-from tests.cleanup.digitalocean.server import CLUSTER, MARK, DigitalOceanTarget, error
+from tests.cleanup.cluster_target import INSIDE, RETAINED, TOKEN, ClusterTarget
+from tests.cleanup.digitalocean.server import CLUSTER, MARK, DigitalOceanServer, DigitalOceanTarget, error
 from tests.cleanup.rest_target import Thing
 from tests.conformance.conftest import life, target
 from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
 from tests.kubernetes_api import KubernetesApi
-from tests.standin import Fault, Request
-from tracker.cleanup import kubernetes_cluster
+from tests.standin import Fault
 from tracker.cleanup.digitalocean import doks
-from tracker.cleanup.kubernetes_objects import OBJECTS
 
 __all__ = ["life", "target"]
 
 ID, OTHER = (f"bd5f5959-5e1e-4205-a714-a91437394{n}af" for n in (2, 3))
-CLUSTER_TOKEN = "token-of-the-cluster-itself"
 LOAD_BALANCERS = [f"4de7ac8b-495b-4884-9a69-1050c6793cd{n}" for n in range(4)]
 VOLUMES = [f"ba49449a-7435-11ea-b89e-0a58ac14480{n}" for n in range(6)]
 SNAPSHOTS = [f"edb0478d-7436-11ea-86e6-0a58ac144b9{n}" for n in range(2)]
@@ -41,14 +39,13 @@ def snapshot(number: int) -> Key:
     return "digitalocean:volume_snapshot", SNAPSHOTS[number]
 
 
-class StandIn(DigitalOceanTarget):
-    """A cluster that answers, with a service that has a load balancer, and a claim, mounted, that has a volume.
+class StandIn(ClusterTarget, DigitalOceanTarget):
+    """Of load balancers and volumes each: what is in use by the cluster, what is left of its making, what it didn't make, what the record names."""
 
-    Besides: of each, one that is left of what the cluster made before, one that it didn't make, and one that the record names; and a
-    volume that is to be retained.
-    """
-
+    server: DigitalOceanServer
     deployment_type = "DigitalOceanDoks"
+    main = CLUSTER, ID
+    balancer, disk = lb(0), volume(0)
     pending = "cluster is still provisioning"
     na: ClassVar[dict[str, str]] = {
         "wrong-place": "ids are the team's own and no URL names a region",
@@ -57,23 +54,11 @@ class StandIn(DigitalOceanTarget):
         "protected": "clusters have no protection against deletion",
     }
 
-    def start(self) -> None:
-        super().start()
-        self.secrets = (*self.secrets, CLUSTER_TOKEN)
-        self.cluster = KubernetesApi(token=CLUSTER_TOKEN)
-        # One list, so that the order of all calls is seen.
-        self.cluster.calls = self.server.calls
-
-    def stop(self) -> None:
-        self.cluster.stop()
-        super().stop()
-
     def make(self) -> Made:
-        main: Key = (CLUSTER, ID)
         self.server.access[ID] = self.access(self.cluster.url)
         claimed = self.fill()
         things = {
-            main: _cluster(ID),
+            self.main: _cluster(ID),
             lb(0): Thing({"name": "front", "status": "active", "tags": TAGS}, ID),
             lb(1): Thing({"name": "a" + "0" * 31, "status": "active"}, ID),
             lb(2): Thing({"name": "by-hand", "status": "active"}),
@@ -85,80 +70,25 @@ class StandIn(DigitalOceanTarget):
         strange = {
             (CLUSTER, OTHER): _cluster(OTHER),
             lb(3): Thing({"name": "strange", "status": "active"}, ID),
-            volume(3): Thing({"name": "pvc-retained", "tags": TAGS}, ID),
+            volume(3): Thing({"name": RETAINED, "tags": TAGS}, ID),
             volume(4): Thing({"name": "put-there-by-hand", "tags": TAGS}, ID),
             volume(5): Thing({"name": "pvc-of-another", "tags": []}, OTHER),
             snapshot(1): Thing({"name": "strange", "resource_type": "volume", "tags": None}, ID),
         }
         self.server.things |= things | strange
-        inside = [("service", "front"), ("deployment", "app"), ("persistentvolumeclaim", "data")]
-        ours: list[Key] = [*((f"kubernetes:{noun}", f"default/{name}") for noun, name in inside), *things]
         ids: dict[str, str | list[str]] = {
             "cluster_id": ID,
             "load_balancer": [LOAD_BALANCERS[2]],
             "volume": [VOLUMES[2]],
             "volume_snapshot": [SNAPSHOTS[0]],
         }
-        return Made(main, ours, list(strange), ids)
+        return Made(self.main, [*INSIDE, *things], list(strange), ids)
 
     def access(self, url: str, authority: str = "") -> dict[str, Any]:
         """What DigitalOcean says of how a cluster is reached."""
         data = base64.b64encode(authority.encode()).decode()
         expires = {"expires_at": "2030-01-01T00:00:00Z", "client_certificate_data": None, "client_key_data": None}
-        return {"server": url, "certificate_authority_data": data, "token": CLUSTER_TOKEN} | expires
-
-    def fill(self) -> str:
-        """What is in the cluster; the name of the volume of its claim."""
-        core = "/api/v1/namespaces/default"
-        self.cluster.create(f"{core}/services", "front", spec={"type": "LoadBalancer"})
-        self.cluster.create(f"{core}/services", "inner", spec={"type": "ClusterIP"})
-        claim = self.cluster.create(f"{core}/persistentvolumeclaims", "data")
-        retained = {"persistentVolumeReclaimPolicy": "Retain"}
-        self.cluster.create("/api/v1/persistentvolumes", "pvc-retained", spec=retained)
-        mounted = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
-        template = {"template": {"spec": {"volumes": mounted}}}
-        self.cluster.create("/apis/apps/v1/namespaces/default/deployments", "app", spec=template)
-        return str(claim["spec"]["volumeName"])
-
-    def wait(self, seconds: float) -> None:
-        """The cluster's controllers get on, and what they made at DigitalOcean goes with what it was made for."""
-        self.cluster.advance()
-        things = self.server.things
-        if not self._has(("kubernetes:service", "default/front")) and lb(0) in things and not things[lb(0)].stays:
-            del things[lb(0)]
-        claimed = things.get(volume(0))
-        if claimed and not claimed.stays and not self.cluster.get(f"/api/v1/persistentvolumes/{claimed.body['name']}"):
-            del things[volume(0)]
-
-    def left(self) -> set[Key]:
-        inside = {key for key in self._inside() if self._has(key)}
-        return super().left() | (inside if self.server.found(CLUSTER, ID) else set())
-
-    def _inside(self) -> list[Key]:
-        found = []
-        for noun in ("service", "deployment", "persistentvolumeclaim"):
-            listed = self.cluster.get(next(OBJECTS[noun].paths("default"))) or {"items": []}
-            found += [(f"kubernetes:{noun}", f"default/{each['metadata']['name']}") for each in listed["items"]]
-        return found
-
-    def _has(self, key: Key) -> bool:
-        noun, (namespace, name) = key[0].partition(":")[2], key[1].split("/")
-        return self.cluster.get(next(OBJECTS[noun].paths(namespace, name))) is not None
-
-    def vanish(self, made: Made) -> None:
-        for key in made.ours:
-            self.server.things.pop(key, None)
-
-    def key_of(self, call: Request) -> Key | None:
-        if not call.path.startswith("/api"):
-            return super().key_of(call)
-        *_, namespace, plural, name = call.path.split("/")
-        noun = next((noun for noun, each in OBJECTS.items() if each.plural == plural), "")
-        return (f"kubernetes:{noun}", f"{namespace}/{name}") if call.method == "DELETE" else None
-
-    def hasten(self) -> None:
-        super().hasten()
-        self.patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
+        return {"server": url, "certificate_authority_data": data, "token": TOKEN} | expires
 
 
 def _cluster(id_: str) -> Thing:
@@ -190,7 +120,7 @@ def test_a_cluster_is_reached_by_the_authority_that_digitalocean_names(
     context.load_cert_chain(*authority.files("server", ("127.0.0.1",)))
     made = target.make()
     life.register(made)
-    with KubernetesApi(tls=context, token=CLUSTER_TOKEN) as cluster:
+    with KubernetesApi(tls=context, token=TOKEN) as cluster:
         cluster.create("/api/v1/namespaces/default/services", "back", spec={"type": "LoadBalancer"})
         for pem, reached in ((other.pem, False), (authority.pem, True)):
             target.server.access[ID] = target.access(cluster.url, pem)

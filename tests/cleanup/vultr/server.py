@@ -3,11 +3,12 @@
 Where that is silent, it is as awkward as reports have it: a GET of what is missing may be 400, and a locked server is a 500.
 """
 
+import base64
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.cleanup.rest_target import LOOKS, Account, AccountTarget, Thing
 from tests.conformance.target import Key, Made
@@ -17,8 +18,9 @@ from tracker.settings import LocalPlace, Settings
 TOKEN = "VULTRKEY-of-the-account"
 EMAIL = "ops+vultr@example.org"
 OTHER_EMAIL = "others@example.org"
+NODE = "f2e11430-76e5-4dc6-a1c9-ef5682c21ddf"
+CLUSTER = "vultr:cluster"
 PAGE = 2
-LOCKED = "Unable to destroy server: Unable to remove VM: Server is currently locked"
 # A path, its kind, the key of one and of the list, and what a missing one is answered.
 KINDS = {
     "instances": ("vultr:instance", "instance", "instances", 404),
@@ -37,7 +39,10 @@ def error(status: int, text: str) -> Reply:
 
 
 class VultrServer(Account):
-    """The API. What is in `clinging` stays attached after its instance is gone, until it is detached."""
+    """The API. What is in `clinging` stays attached after its instance is gone, until it is detached.
+
+    `access` is the kubeconfig of each cluster.
+    """
 
     HOME = EMAIL
     CONTRACT = Path(__file__).with_name("contract.yaml")
@@ -45,6 +50,7 @@ class VultrServer(Account):
 
     def __init__(self) -> None:
         self.clinging: set[Key] = set()
+        self.access: dict[str, str] = {}
         super().__init__()
 
     def not_found(self, request: Request) -> Reply:
@@ -89,6 +95,27 @@ class VultrServer(Account):
         thing.looks = LOOKS
         return Reply(204)
 
+    @route("GET", "/v2/kubernetes/clusters/(?P<id>[^/]+)/resources")
+    def linked(self, request: Request, id: str) -> Reply:
+        if self.found(CLUSTER, id) is None:
+            return self.not_found(request)
+        kinds = {"block_storage": "vultr:block", "load_balancer": "vultr:load_balancer"}
+        found = {
+            name: [
+                {"id": thing_id, "label": thing.body["label"], "date_created": "2026-01-01", "status": "active"}
+                for thing_id, thing in self.all(kind).items()
+                if thing.user == id
+            ]
+            for name, kind in kinds.items()
+        }
+        return Reply(body={"resources": found})
+
+    @route("GET", "/v2/kubernetes/clusters/(?P<id>[^/]+)/config")
+    def config(self, request: Request, id: str) -> Reply:
+        if self.found(CLUSTER, id) is None or id not in self.access:
+            return self.not_found(request)
+        return Reply(body={"kube_config": base64.b64encode(self.access[id].encode()).decode()})
+
     @route("POST", "/v2/(?P<path>blocks|reserved-ips)/(?P<id>[^/]+)/detach")
     def detach(self, request: Request, path: str, id: str) -> Reply:
         kind, item, _, missing = KINDS[path]
@@ -99,7 +126,9 @@ class VultrServer(Account):
         return Reply(204)
 
     def user_of(self, kind: str, id_: str, thing: Thing) -> str:
-        """The instance that it is attached to."""
+        """The instance that it is attached to: its user, or a node of the cluster that its user is."""
+        if self.found(CLUSTER, thing.user):
+            return NODE if kind in USER else ""
         there = self.found("vultr:instance", thing.user) is not None or (kind, id_) in self.clinging
         return thing.user if there else ""
 
@@ -114,7 +143,9 @@ class VultrTarget(AccountTarget):
     server: VultrServer
     server_class = VultrServer
     elsewhere = OTHER_EMAIL
-    secrets = (TOKEN,)
+    secrets: tuple[str, ...] = (TOKEN,)
+    # What is said of what can't go yet.
+    locked: ClassVar[Reply] = error(500, "Unable to destroy server: Unable to remove VM: Server is currently locked")
 
     def start(self) -> None:
         super().start()
@@ -131,10 +162,10 @@ class VultrTarget(AccountTarget):
     def key_of(self, call: Request) -> Key | None:
         if call.method != "DELETE":
             return None
-        path, _, id_ = call.path.removeprefix("/v2/").removesuffix("/delete-with-linked-resources").rpartition("/")
+        path, _, id_ = call.path.removeprefix("/v2/").rpartition("/")
         return KINDS[path][0], id_
 
     @contextmanager
     def busy(self, made: Made, times: int) -> Iterator[None]:
-        with self.server.failing(Fault("answer", "DELETE", f"/{made.main[1]}", error(500, LOCKED), times=times)):
+        with self.server.failing(Fault("answer", "DELETE", f"/{made.main[1]}", self.locked, times=times)):
             yield

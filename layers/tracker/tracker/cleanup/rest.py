@@ -9,7 +9,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -230,7 +230,7 @@ class Api:
         text = f"{where} {clipped(self._credential.redacted(said), SAID_MAX)}".rstrip()
         for each in self.service.meanings:
             if each.status in (None, answer.status) and re.search(each.said, said, re.IGNORECASE):
-                return _exception(each.meaning, text, each.retry_after or retry_after(answer))
+                return _exception(each.meaning, text, max(each.retry_after, retry_after(answer)))
         return _exception(_BY_STATUS.get(answer.status, "unreachable"), text, retry_after(answer))
 
     def pages(self, path: str, items: str, next_page: Callable[[Any], str | None], **params: Any) -> Iterator[Any]:
@@ -400,7 +400,7 @@ def discovered(
         main.allow(resource, body, settings)
         place = {**place, "account": api.account}
         found[each.key] = replace(resource, seen=True, place=resource.place | main.keep(body))
-        for other in hanging(api, found[each.key], body):
+        for other in _while_there(main, api, found[each.key], hanging(api, found[each.key], body)):
             before = found.get(other.key)
             found[other.key] = replace(before, place=before.place | other.place) if before else other
     used_by = {"used_by": ",".join(each.id for each in mains)}
@@ -408,6 +408,16 @@ def discovered(
         replace(each, place=each.place | place | (used_by if each.stage > stage else {})) for each in found.values()
     ]
     return sorted(placed, key=lambda each: each.stage)
+
+
+def _while_there(main: RestKind, api: Api, resource: Resource, hanging: Iterable[Resource]) -> Iterator[Resource]:
+    """What hangs on a resource; as far as that is known, if it goes meanwhile."""
+    try:
+        yield from hanging
+    except Gone as gone:
+        with suppress(Gone):
+            main.find(api, resource)
+            raise Unreachable(f"{gone}, though {resource.id} is there") from None
 
 
 def kept(resource: Resource, why: str) -> Resource:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from requests.auth import AuthBase
 
-from tracker.cleanup.contract import Refused
+from tracker.cleanup.contract import Busy, Refused
 from tracker.cleanup.credentials import Credential
 from tracker.cleanup.rest import Api, BearerToken, Gone, Meant, RestKind, Service
 from tracker.deployment import Resource
@@ -20,8 +20,8 @@ from tracker.settings import Settings
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 # The most that a page may hold.
 PER_PAGE = 500
-# "Unable to destroy server: Unable to remove VM: Server is currently locked", a 500; "... is already pending destruction".
-_NOT_NOW = r"locked|pending|in progress|not ready|try again|unable to detach"
+# "Unable to destroy server: Unable to remove VM: Server is currently locked"; "... Server is already pending destruction."
+_NOT_NOW = "locked|pending"
 
 
 def _authorize(_api: Api, credential: Credential) -> AuthBase:
@@ -44,7 +44,7 @@ VULTR = Service(
     authorize=_authorize,
     whose=_whose,
     said=_said,
-    meanings=(Meant(400, _NOT_NOW, "busy"), Meant(500, _NOT_NOW, "busy")),
+    meanings=(Meant(500, _NOT_NOW, "busy"),),
 )
 
 
@@ -81,12 +81,15 @@ class VultrKind(RestKind):
             return found
 
     def delete(self, resource: Resource, settings: Settings) -> None:
-        """Ask it to go. A refusal counts only if it is still there."""
+        """Ask it to go. A 400 for one that is there can only mean that it can't go now, whatever it says."""
         try:
             super().delete(resource, settings)
-        except Refused:
-            if self.state(resource, settings).state != "gone":
-                raise
+        except Refused as refused:
+            if self.state(resource, settings).state == "gone":
+                return
+            if refused.error_class == "bad_id":
+                raise Busy(str(refused)) from None
+            raise
 
 
 BLOCK = VultrKind(VULTR, noun="block storage", path="/v2/blocks/{id}", form=UUID, item="block", items="blocks")
