@@ -389,6 +389,7 @@ CATALOGUE: dict[str, Entry] = {
     "GcpGce": Entry(
         platform="gcp",
         summary="A Compute Engine instance in the zone that is the record's region, with its disks and addresses",
+        module="gcp.gce",
         ids={
             **_machine(Form(f"{_GCP_NAME}|{_NUMBER}", "blueprint-1")),
             "instance_name": Form(_GCP_NAME, "blueprint-1", kind="gcp:instance"),
@@ -461,6 +462,7 @@ CATALOGUE: dict[str, Entry] = {
     "GcpGke": Entry(
         platform="gcp",
         summary="A GKE cluster in the region or zone that the record names; its node pools go with it",
+        module="gcp.gke",
         ids={"cluster_name": Form("[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?", "blueprints", kind="gcp:cluster")},
         needs_one_of=(("cluster_name",),),
         metadata=_GCP,
@@ -530,6 +532,7 @@ CATALOGUE: dict[str, Entry] = {
     "VastAiInstance": Entry(
         platform="gpu",
         summary="An instance at Vast.ai, with its volumes",
+        module="gpu.vast_ai",
         ids=_machine(_number("vastai:instance"), volume=_number("vastai:volume", many=True)),
         needs_one_of=(("instance_id",),),
         metadata=COMMON,

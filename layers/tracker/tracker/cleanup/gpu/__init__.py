@@ -1,0 +1,1 @@
+"""What is rented from GPU clouds and their marketplaces: one file per deployment type."""
