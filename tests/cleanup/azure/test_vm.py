@@ -158,17 +158,28 @@ def test_an_interface_that_azure_reserves_for_a_gone_machine_is_asked_again_when
     life.clean_up(made)
     assert life.record.status == "Terminated"
     assert RESERVED_FOR in [answer.retry_after for answer in life.answers]
-    asked = [asked for asked in target.asked() if asked[1] == made.ids["nic"][0]]
+    asked = [asked for asked in target.asked() if asked[1] in made.ids["nic"]]
     assert len(asked) == 2
 
 
 def test_what_is_only_found_is_kept_and_says_why(target: StandIn, life: Life) -> None:
-    life.clean_up(target.make())
+    made = target.make()
+    life.clean_up(made)
     kept = {resource.key: resource.detail for resource in life.record.resources if resource.state == "kept"}
     assert "deleteOption is Detach" in kept[key("azure:disk", "others")]
     assert "deleteOption is Detach" in kept[key("azure:nic", "nic-3")]
     assert "interface is kept" in kept[key("azure:public_ip", "ip-3")]
     assert "others may use it" in kept[key("azure:security_group", "nsg-1")]
+
+
+def test_each_is_asked_once_when_it_is_free_and_not_what_goes_by_itself(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(made)
+    (nic_id,) = _each(made.ids["nic"])
+    assert [id_.rpartition("/")[2] for _, id_ in target.asked()[:1]] == ["vm-1"]
+    assert {id_ for _, id_ in target.asked()[1:3]} == {made.ids["disk"], nic_id}
+    assert {id_ for _, id_ in target.asked()[3:]} == {made.ids["public_ip_address"], made.ids["security_group"]}
+    assert key("azure:nic", "nic-1") in life.states
 
 
 def test_all_dependents_go_when_all_should_but_for_what_others_use(target: StandIn, life: Life) -> None:
@@ -275,6 +286,16 @@ def test_not_found_counts_only_if_it_is_the_resource(target: StandIn, life: Life
             except Unreachable:
                 assert code in said(life)
             assert life.states.get(made.main) != "gone"
+
+
+def test_an_entity_that_is_not_found_is_no_proof_and_no_failure(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    missing = error(404, "The entity was not found.", "NotFound")
+    with target.server.failing(Fault("answer", "GET", "/virtualMachines/", missing, times=2)):
+        assert life.run(life.begin()).outcome == "gone"
+    assert [answer.outcome for answer in life.answers][:2] == ["remains", "remains"]
+    assert made.main in target.asked()
 
 
 @pytest.mark.parametrize(

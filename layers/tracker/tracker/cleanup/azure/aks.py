@@ -124,7 +124,7 @@ FACTS = Facts(
         arm.SUBSCRIPTION_PERMISSION,
         "Microsoft.Resources/subscriptions/resourceGroups/read",
         "Microsoft.ContainerService/managedClusters/read, /delete, /listClusterUserCredential/action",
-        *(f"in the cluster: {each}" for each in kubernetes_objects.OUTLIVING_PERMISSIONS),
+        f"in the cluster: {'; '.join(kubernetes_objects.OUTLIVING_PERMISSIONS)}",
     ),
     order=(
         "load balancers of services, ingresses, and workloads that mount a claim, if the cluster answers",

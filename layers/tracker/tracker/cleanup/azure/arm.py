@@ -155,8 +155,10 @@ ARM = Arm(
         Meant(None, "^NicReservedForAnotherVm:", "busy", RESERVED_FOR),
         Meant(None, f"^({_NOT_NOW}):", "busy"),
         Meant(None, "^(SubscriptionNotFound|InvalidAuthenticationToken|ExpiredAuthenticationToken)", "credentials"),
+        # Said of an entity while AKS still deletes: no proof, and no failure (azure-powershell, issue 7119).
+        Meant(404, "^NotFound:", "busy"),
         # Of what isn't found, only this is the resource itself: not its provider, its type or this version of the API.
-        Meant(404, "^(?!(ResourceNotFound|ResourceGroupNotFound|NotFound):)", "unreachable"),
+        Meant(404, "^(?!(ResourceNotFound|ResourceGroupNotFound):)", "unreachable"),
     ),
     needed=("tenant_id", "client_id", "client_secret"),
 )
@@ -193,7 +195,7 @@ CREDENTIALS = (
 )
 SUBSCRIPTION_PERMISSION = "Microsoft.Resources/subscriptions/read"
 GONE = (
-    "404 with the code `ResourceNotFound`, `ResourceGroupNotFound` or `NotFound` to a GET, with a credential that could read the "
+    "404 with the code `ResourceNotFound` or `ResourceGroupNotFound` to a GET, with a credential that could read the "
     "subscription just before; another id of the resource's own under the same name."
 )
 SOURCES = (
