@@ -30,7 +30,7 @@ from tests.standin import Reply, Request, StandIn
 ADMIN = "admin-token"
 GUEST = "guest-token"
 # What is served, by version: as 1.21 does, where both versions of cron jobs and ingresses are.
-SERVED: Mapping[str, tuple[str, ...]] = {
+SERVED: dict[str, tuple[str, ...]] = {
     "v1": (
         "namespaces",
         "pods",
@@ -238,7 +238,7 @@ class KubernetesApi(KubernetesServer):
             if kind == plural and namespace in ("", where)
         ]
         first = int(request.query.get("continue", "0"))
-        last = first + min(int(request.query.get("limit", "500")), self.page)
+        last = first + min(int(request.query["limit"]), self.page) if "limit" in request.query else len(found)
         metadata = {"resourceVersion": "1", **({"continue": str(last)} if last < len(found) else {})}
         return Reply(
             200,

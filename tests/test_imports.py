@@ -82,16 +82,17 @@ def test_importing_a_function_reads_no_environment_and_makes_no_client(verb: str
         assert not [name for name in found["modules"] if name.startswith("tracker.cleanup")]
 
 
-# The SDKs that a type works with; what these themselves import comes with them.
+# The SDKs that a type works with; what these themselves import comes with them: Kubernetes' client google.auth.
+KUBERNETES = {"kubernetes", "google"}
 OWN = {
     "LocalDocker": {"docker", "paramiko"},
-    "LocalKubernetes": {"kubernetes"},
-    "AwsEks": {"kubernetes"},
+    "LocalKubernetes": KUBERNETES,
+    "AwsEks": KUBERNETES,
     "GcpGce": {"google"},
-    "GcpGke": {"google", "kubernetes"},
-    "AzureAks": {"kubernetes"},
-    "DigitalOceanDoks": {"kubernetes"},
-    "VultrVke": {"kubernetes"},
+    "GcpGke": KUBERNETES,
+    "AzureAks": KUBERNETES,
+    "DigitalOceanDoks": KUBERNETES,
+    "VultrVke": KUBERNETES,
     "SshRemote": {"paramiko"},
     "BareMetal": {"paramiko"},
 }

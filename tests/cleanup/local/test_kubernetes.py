@@ -7,17 +7,27 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import boto3
+import pytest
+from moto import mock_aws
 
 from tests.certificates import Authority
+from tests.conformance.life import KEY, Life
 from tests.conformance.target import Evidence, HttpTarget, Key, Made
-from tests.kubernetes_api import ADMIN, KubernetesApi, KubernetesServer, kubeconfig, relay, status
+from tests.kubernetes_api import ADMIN, KubernetesApi, KubernetesServer, control_plane, kubeconfig, relay, status
 from tests.standin import Fault, Reply, Request, StandIn, route
+from tests.table import create_table
 from tracker.cleanup import kubernetes_cluster
+from tracker.cleanup.contract import Refused, Unreachable
 from tracker.cleanup.kubernetes_objects import OBJECTS
-from tracker.settings import Settings
+from tracker.cleanup.local import kubernetes
+from tracker.deployment import Deployment
+from tracker.rounds import State
+from tracker.settings import LocalPlace, Settings
 
 SECRET = "tracker/kubeconfig"
 REFUSED = {401: "Unauthorized", 403: 'namespaces "kube-system" is forbidden: User "tracker" cannot get it'}
@@ -112,9 +122,9 @@ class KubernetesTarget(HttpTarget):
             },
         )
 
-    def _is_rolled_out(self, namespace: str) -> bool:
-        pods = self.server.get(f"/api/v1/namespaces/{namespace}/pods")
-        return bool(pods and len(pods["items"]) == 2)
+    def _is_rolled_out(self, namespace: str, pods: int = 2) -> bool:
+        found = self.server.get(f"/api/v1/namespaces/{namespace}/pods")
+        return bool(found and len(found["items"]) == pods)
 
     def _claim(self, namespace: str, name: str) -> None:
         """A claim, and the volume that it is bound to."""
@@ -145,6 +155,19 @@ class KubernetesTarget(HttpTarget):
     def _is_bound(self, volume: str) -> bool:
         body = self.server.get(f"/api/v1/persistentvolumes/{volume}")
         return bool(body and body["status"].get("phase") == "Bound")
+
+    @staticmethod
+    def record_of(made: Made) -> Deployment:
+        return Deployment(
+            id="dep-1",
+            blueprint_id="bp-1",
+            deployment_type="LocalKubernetes",
+            resource_ids=made.ids,
+            metadata=made.metadata,
+            deployed_at="2026-01-01T00:00:00Z",
+            registered_at="2026-01-01T00:00:00Z",
+            generation="g",
+        )
 
     # Looking
 
@@ -309,4 +332,247 @@ class _Denying(StandIn):
         return Reply(200, {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer})
 
 
-TARGETS: list[type[HttpTarget]] = [KubernetesTarget, RealTarget]
+TARGETS: list[type[KubernetesTarget]] = [KubernetesTarget, RealTarget]
+
+
+# What the suite doesn't ask
+
+
+@pytest.fixture(params=[pytest.param(each, marks=[pytest.mark.real] if each.is_real else []) for each in TARGETS])
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesTarget]:
+    with mock_aws(), request.param(request, monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def stand_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesTarget]:
+    """The stand-in alone, for what a real one would show no better."""
+    with mock_aws(), KubernetesTarget(request, monkeypatch) as found:
+        yield found
+
+
+def alive(target: KubernetesTarget) -> Life:
+    create_table("tracker")
+    return Life(target, "tracker")
+
+
+def without(made: Made, *keys: str, **metadata: str) -> Made:
+    """The same deployment, as a record has it that doesn't say all of it."""
+    ids = {key: value for key, value in made.ids.items() if key not in keys}
+    kept = {key: value for key, value in made.metadata.items() if key not in keys}
+    return replace(made, ids=ids, metadata=kept | metadata)
+
+
+def refusal(life: Life) -> str:
+    assert life.answers[-1].outcome == "refused"
+    error = life.record.cleanup.last_error
+    assert error
+    return f"{error.error_class}: {error.message}"
+
+
+def test_the_namespace_that_a_deployment_made_goes_last_with_all_that_is_left_in_it(target: KubernetesTarget) -> None:
+    made = target.make()
+    target.server.ask("DELETE", target.path(("kubernetes:deployment", "neighbour")))
+    life = alive(target)
+    life.clean_up(without(made, delete_namespace="true", delete_dependents="all"))
+    assert life.answers[-1].outcome == "gone", life.record.cleanup.last_error
+    assert target.left() == set()
+    assert target.asked()[-1] == ("kubernetes:namespace", target.namespace)
+
+
+@pytest.mark.parametrize("stranger", ["deployment neighbour", "persistentvolumeclaim archive"])
+def test_a_namespace_in_which_others_live_is_refused_and_nothing_is_touched(
+    target: KubernetesTarget, stranger: str
+) -> None:
+    made = target.make()
+    if "neighbour" not in stranger:
+        target.server.ask("DELETE", target.path(("kubernetes:deployment", "neighbour")))
+    life = alive(target)
+    life.clean_up(without(made, delete_namespace="true"))
+    assert refusal(life).startswith("not_ours")
+    assert stranger in refusal(life)
+    assert target.asked() == []
+
+
+def test_who_comes_to_live_there_meanwhile_stops_the_namespaces_deletion(stand_in: KubernetesTarget) -> None:
+    made = stand_in.make()
+    stand_in.server.ask("DELETE", stand_in.path(("kubernetes:deployment", "neighbour")))
+    life = alive(stand_in)
+    life.register(without(made, delete_namespace="true", delete_dependents="all"))
+    state = life.begin()
+    life.step(state)
+    stand_in._deploy(stand_in.namespace, "latecomer")
+    life.run(state)
+    assert refusal(life).startswith("not_ours")
+    assert ("kubernetes:deployment", "latecomer") in stand_in.left()
+    assert ("kubernetes:namespace", stand_in.namespace) not in stand_in.asked()
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "default"])
+def test_a_namespace_of_the_clusters_own_is_never_the_deployments(stand_in: KubernetesTarget, namespace: str) -> None:
+    made = without(stand_in.make(), delete_namespace="true")
+    life = alive(stand_in)
+    life.register(made)
+    life.force(resource_ids=made.ids | {"namespace": namespace})
+    stand_in.forget()
+    life.run(life.begin())
+    assert refusal(life).split(":")[0] in ("bad_id", "protected")
+    assert stand_in.contacts() == 0
+
+
+def test_the_rust_trackers_own_record_is_cleaned_up(target: KubernetesTarget) -> None:
+    """It names no cluster: what was seen in the context vouches for it, also for what was gone by then."""
+    made = target.make()
+    target.server.ask("DELETE", target.path(("kubernetes:service", "blueprint-service")))
+    life = alive(target)
+    life.register(
+        made,
+        resource_ids={
+            "namespace": target.namespace,
+            "deployment": "blueprint",
+            "service": "blueprint-service",
+            "context": "cluster",
+        },
+        metadata={"k8s_context": "cluster", "k8s_namespace": target.namespace, "kubeconfig_secret": SECRET},
+    )
+    assert life.run(life.begin()).outcome == "gone"
+    assert life.states["kubernetes:service", "blueprint-service"] == "gone"
+    assert target.asked() == [made.main]
+
+
+def test_a_deployment_that_was_never_seen_is_unproven_where_nothing_names_the_cluster(
+    stand_in: KubernetesTarget,
+) -> None:
+    made = stand_in.make()
+    stand_in.vanish(made)
+    life = alive(stand_in)
+    life.clean_up(without(made, "cluster_uid"))
+    assert refusal(life).startswith("unproven")
+
+
+def test_what_has_a_load_balancer_goes_before_what_serves_it(target: KubernetesTarget) -> None:
+    made = target.make()
+    life = alive(target)
+    life.clean_up(made)
+    asked = target.asked()
+    assert asked[0] == ("kubernetes:service", "front")
+    assert asked.index(made.main) < asked.index(("kubernetes:service", "blueprint-service"))
+
+
+def test_a_claim_goes_if_asked_for_but_not_one_that_others_mount(target: KubernetesTarget) -> None:
+    made = target.make()
+    target._claim(target.namespace, "shared")
+    mount = {"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}}
+    target._deploy(target.namespace, "mounting", volumes=[mount])
+    target._deploy(target.namespace, "also-mounting", volumes=[mount])
+    target._until(lambda: target._is_rolled_out(target.namespace, pods=4))
+    made = replace(made, ids=made.ids | {"deployment": ["blueprint", "mounting"]})
+    life = alive(target)
+    life.clean_up(without(made, delete_dependents="all"))
+    assert life.answers[-1].outcome == "gone"
+    assert life.states["kubernetes:persistentvolumeclaim", "archive"] == "gone"
+    (kept,) = (each for each in life.record.resources if each.state == "kept")
+    assert kept.id == "shared"
+    assert "also-mounting" in kept.detail
+
+
+def test_the_claims_that_a_stateful_set_made_are_known_by_their_names(stand_in: KubernetesTarget) -> None:
+    made = stand_in.make()
+    sets = f"/apis/apps/v1/namespaces/{stand_in.namespace}/statefulsets"
+    stand_in.server.create(sets, "db", spec={"volumeClaimTemplates": [{"metadata": {"name": "data"}}]})
+    for name in ("data-db-0", "data-db-1", "data-db-x", "data-other-0"):
+        stand_in._claim(stand_in.namespace, name)
+    made = without(made, "deployment", "persistentvolumeclaim")
+    life = alive(stand_in)
+    assert life.clean_up(replace(made, ids=made.ids | {"statefulset": "db"})).outcome == "gone"
+    assert {each.id for each in life.record.resources if each.state == "kept"} == {"data-db-0", "data-db-1"}
+
+
+def test_a_pod_that_something_else_would_make_again_is_refused_unless_that_goes_too(target: KubernetesTarget) -> None:
+    made = target.make()
+    body = target.server.get(f"/api/v1/namespaces/{target.namespace}/pods")
+    assert body
+    pod = next(each["metadata"]["name"] for each in body["items"] if "blueprint" in each["metadata"]["name"])
+    life = alive(target)
+    alone = without(made, "deployment", "service", "configmap", "secret", "persistentvolumeclaim")
+    life.clean_up(replace(alone, ids=alone.ids | {"pod": pod}))
+    assert refusal(life).startswith("protected")
+    assert target.asked() == []
+    life.give_back(State(KEY, life.record.generation, life.record.cleanup.round))
+    life.force(resource_ids=made.ids | {"pod": pod})
+    assert life.run(life.begin()).outcome == "gone"
+
+
+def test_what_was_seen_in_another_namespace_says_nothing_of_this_one(stand_in: KubernetesTarget) -> None:
+    made = stand_in.make()
+    life = alive(stand_in)
+    life.register(made)
+    with stand_in.failing("server-error", "delete"), pytest.raises(Unreachable):
+        life.run(state := life.begin())
+    life.give_back(state)
+    moved = stand_in.make()
+    life.force(resource_ids=moved.ids)
+    assert life.run(life.begin()).outcome == "gone"
+    assert set(stand_in.asked()) >= {moved.main}
+    assert not {key for key in moved.ours if stand_in.server.get(stand_in.path(key))}
+
+
+# The machine's own kubeconfig
+
+
+@pytest.fixture
+def here(stand_in: KubernetesTarget) -> Settings:
+    """Those of a stack on one machine."""
+    return Settings(local_place=LocalPlace(host="here", boot_id="b"))
+
+
+def discovered(target: KubernetesTarget, settings: Settings) -> dict[Key, str]:
+    made = without(target.make(), "kubeconfig_secret")
+    found = kubernetes.discover(target.record_of(made), settings)
+    return {each.key: each.place["cluster_uid"] for each in found}
+
+
+def test_the_machines_own_is_read_where_its_tools_have_it(
+    stand_in: KubernetesTarget, here: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text(kubeconfig({"cluster": stand_in.server.url}))
+    (tmp_path / "others").write_text(kubeconfig({"another": stand_in.other.url}))
+    (tmp_path / "mine").write_text(kubeconfig({"cluster": stand_in.other.url}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert set(discovered(stand_in, here).values()) == {stand_in.server.uid}
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/nowhere:{tmp_path}/others:{tmp_path}/mine")
+    with pytest.raises(Refused) as refused:
+        discovered(stand_in, here)
+    assert refused.value.error_class == "not_ours"
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/nowhere:{tmp_path}/others")
+    with pytest.raises(Refused) as refused:
+        discovered(stand_in, here)
+    assert refused.value.error_class == "bad_id"
+
+
+def test_a_stack_without_a_machine_reads_no_kubeconfig_of_one(
+    stand_in: KubernetesTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(kubeconfig({"cluster": stand_in.server.url}))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    with pytest.raises(Refused) as refused:
+        discovered(stand_in, Settings())
+    assert refused.value.error_class == "credentials"
+    assert stand_in.contacts() == 0
+
+
+@pytest.mark.real
+def test_a_real_one_is_reached_over_tls_with_the_file_of_its_authority(
+    request: pytest.FixtureRequest, here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(control_plane(request.config) / "admin.kubeconfig"))
+    record = Made(("", ""), [], [], {"namespace": "nowhere", "context": "loopback", "deployment": "blueprint"})
+    (found,) = kubernetes.discover(KubernetesTarget.record_of(record), here)
+    look = kubernetes.KINDS[found.kind].state(found, here)
+    assert (look.state, look.unproven) == ("gone", True)
+    monkeypatch.setenv("KUBECONFIG", str(control_plane(request.config) / "guest.kubeconfig"))
+    with pytest.raises(Refused) as refused:
+        kubernetes.KINDS[found.kind].state(found, here)
+    assert refused.value.error_class == "credentials"

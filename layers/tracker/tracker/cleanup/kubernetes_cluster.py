@@ -71,7 +71,7 @@ class Access:
     """
 
     server: str
-    ca: str = ""
+    ca: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)

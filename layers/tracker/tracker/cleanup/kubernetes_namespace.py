@@ -78,14 +78,19 @@ def discover(deployment: Deployment, place: Mapping[str, str], reach: Reach, set
         if bodies:
             # What was seen there vouches for the cluster: its "not found" counts from now on, too.
             place = place | {"cluster_uid": cluster.uid}
+        ours = {uid_of(body) for body in bodies.values()}
         for key, body in bodies.items():
+            _refuse_controlled(cluster, key, body, ours)
             found[key] = _seen(found[key], body)
-        for claim in _claims(cluster, namespace, bodies, every=deployment.metadata.get("delete_dependents") == "all"):
+        every = deployment.metadata.get("delete_dependents") == "all"
+        for claim in _claims(cluster, namespace, bodies, ours, every=every):
             found.setdefault(claim.key, claim)
         if deployment.metadata.get("delete_namespace") == "true":
-            _refuse_strangers(cluster, namespace, {key for key, each in found.items() if each.state != "kept"})
+            _refuse_strangers(
+                cluster, namespace, {each.place["uid"] for each in found.values() if each.state != "kept"}
+            )
             found[whole.key] = whole
-    return [replace(each, place=place | each.place) for each in found.values()]
+    return [replace(each, place=each.place | place) for each in found.values()]
 
 
 def _named_namespace(deployment: Deployment) -> str:
@@ -145,11 +150,23 @@ def _seen(resource: Resource, body: Body) -> Resource:
     )
 
 
+def _refuse_controlled(cluster: Cluster, key: tuple[str, str], body: Body, ours: set[str]) -> None:
+    """Refused, if something else controls it, and would make another one."""
+    owner = next((each for each in at(body, "metadata", "ownerReferences") or [] if each.get("controller")), None)
+    if owner is None or is_leaving(body):
+        return
+    _, top = topmost(cluster, key[0].removeprefix("kubernetes:"), body)
+    # Its own topmost, though something known here controls it: that is gone, and makes nothing any more.
+    if controller_of(body) and (top is body or uid_of(top) in ours):
+        return
+    text = f"{key[0]} {key[1]} is controlled by {owner.get('kind')} {owner.get('name')}, which would make another: remove that"
+    raise Refused("protected", text)
+
+
 def _claims(
-    cluster: Cluster, namespace: str, bodies: Mapping[tuple[str, str], Body], *, every: bool
+    cluster: Cluster, namespace: str, bodies: Mapping[tuple[str, str], Body], ours: set[str], *, every: bool
 ) -> Iterator[Resource]:
     """The claims that the workloads mount, and why each is kept."""
-    ours = {uid_of(body) for body in bodies.values()}
     workloads = [(kind.removeprefix("kubernetes:"), body) for (kind, _), body in bodies.items()]
     mounted = {claim for noun, body in workloads if noun in WORKLOADS for claim in _mounted(noun, body)}
     patterns = [pattern for noun, body in workloads if noun == "statefulset" for pattern in _templates(body)]
@@ -200,11 +217,11 @@ def _refuse_others(cluster: Cluster, resource: Resource, _: Body) -> None:
     _refuse_strangers(cluster, resource.id, set())
 
 
-def _refuse_strangers(cluster: Cluster, namespace: str, ours: set[tuple[str, str]]) -> None:
-    """Refused, if workloads or claims are in the namespace that aren't the deployment's: they would go with it."""
+def _refuse_strangers(cluster: Cluster, namespace: str, ours: set[str]) -> None:
+    """Refused, if workloads or claims are in the namespace that aren't ours, by uid: they would go with it."""
     for noun in (*WORKLOADS, "replicaset", "persistentvolumeclaim"):
         for body in listed(cluster, noun, namespace):
-            if is_leaving(body) or controller_of(body) or (kind_of(noun), name_of(body)) in ours:
+            if is_leaving(body) or controller_of(body) or uid_of(body) in ours:
                 continue
             text = f"{noun} {name_of(body)} isn't the record's, and would go with namespace {namespace}"
             raise Refused("not_ours", f"{text}: name it, remove it, or take metadata.delete_namespace back")
