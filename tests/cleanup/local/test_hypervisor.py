@@ -593,7 +593,21 @@ def test_a_process_that_has_ended_and_waits_for_its_parent_is_gone(
     assert looked(found(record, settings)[pid], settings).state == "gone"
 
 
-def test_the_tracker_itself_is_refused(settings: Settings) -> None:
+def test_a_process_that_is_ending_is_not_signalled(
+    settings: Settings, run: Callable[..., "subprocess.Popen[bytes]"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = run()
+    record = deployment({"pid": str(process.pid)}, process_start_time=started(process.pid), executable="/usr/bin/x")
+    monkeypatch.setattr(machine, "_executable", lambda _: "")
+    resource = found(record, settings)[str(process.pid)]
+    assert looked(resource, settings).state == "leaving"
+    delete(resource, settings)
+    time.sleep(0.05)
+    assert runs(process)
+
+
+def test_the_tracker_itself_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.Process, "send", lambda *_: pytest.fail("it was signalled"))
     for pid in (os.getpid(), os.getppid()):
         record = deployment({"pid": str(pid)}, process_start_time=started(pid))
         with refused("not_ours", "the tracker"):
@@ -668,6 +682,37 @@ def test_a_vmm_that_ends_before_it_has_answered_is_gone(
     assert looked(resource, settings).state == "gone"
 
 
+def test_a_vmm_that_comes_up_after_it_was_looked_for_is_not_ended_without_its_process(
+    settings: Settings, serve: Callable[..., CloudHypervisor], folder: Path
+) -> None:
+    resource = found(deployment({"api_socket": str(folder / "vm-1.sock")}), settings)[str(folder / "vm-1.sock")]
+    serve()
+    with pytest.raises(Unreachable, match="answers now"):
+        looked(resource, settings)
+
+
+def test_a_vmm_without_a_vm_that_hangs_is_ended_as_its_process(
+    settings: Settings, serve: Callable[..., CloudHypervisor], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud_hypervisor, "TIMEOUT", 0.1)
+    server = serve()
+    process = server.vmm.process
+    resource = found(deployment({"api_socket": str(folder / "vm-1.sock")}), settings)[str(folder / "vm-1.sock")]
+    with server.failing(Fault("hang")), pytest.raises(Unreachable):
+        delete(looked(resource, settings), settings)
+    for _ in range(2):
+        delete(looked(resource, settings), settings)
+    resource = looked(resource, settings)
+    with server.failing(Fault("hang")):
+        assert runs(process)
+        resource = looked(resource, settings)
+        assert resource.state == "present"
+        delete(resource, settings)
+        assert ended(process) == signal.SIGTERM
+    server.stop()
+    assert looked(resource, settings).state == "gone"
+
+
 @pytest.mark.parametrize("status", [404, 405, 500])
 def test_a_shutdown_that_was_done_already_is_a_success(
     settings: Settings, serve: Callable[..., CloudHypervisor], folder: Path, status: int
@@ -693,12 +738,16 @@ def test_an_older_release_says_500_when_there_is_no_vm(
 
 
 def test_another_server_on_the_socket_is_unreachable(
-    settings: Settings, serve: Callable[..., CloudHypervisor], folder: Path
+    settings: Settings, serve: Callable[..., CloudHypervisor], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
+    record = deployment({"api_socket": str(folder / "vm-1.sock")})
     for answer in (Reply(200, {"version": "48.0.0"}), Reply(200, b"<html>"), Reply(404, b"not found")):
         with server.failing(Fault("answer", "GET", r"ping", answer)), pytest.raises(Unreachable):
-            found(deployment({"api_socket": str(folder / "vm-1.sock")}), settings)
+            found(record, settings)
+    monkeypatch.setattr(cloud_hypervisor, "ANSWER_MAX", 10)
+    with pytest.raises(Unreachable, match="of a length"):
+        found(record, settings)
 
 
 def test_an_amended_pid_is_looked_at_anew(
@@ -902,6 +951,15 @@ def test_a_persistent_tap_is_deleted(settings: Settings, tap: str) -> None:
     assert not Path("/sys/class/net", tap).exists()
     assert looked(resource, settings).state == "gone"
     delete(resource, settings)
+
+
+def test_a_tap_that_this_user_may_not_remove_is_refused(
+    settings: Settings, tap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hypervisor, "_TUN", "/dev/net/none")
+    with refused("credentials"):
+        delete(found(deployment({"tap_device": tap}), settings)[tap], settings)
+    assert Path("/sys/class/net", tap).exists()
 
 
 def test_a_tap_that_a_process_has_open_waits(settings: Settings, tap: str) -> None:

@@ -49,8 +49,8 @@ FACTS = Facts(
     ),
     duration="Under a minute.",
     limits=(
-        "The guest isn't asked to power down. A VMM that doesn't answer, or whose socket was removed while it runs, isn't "
-        "killed: its round fails. A VM that was migrated isn't followed. A release whose `vmm.ping` names no pid isn't served. A "
+        "The guest isn't asked to power down. A VMM that has a VM and doesn't answer, or whose socket was removed, isn't killed: "
+        "its round fails. A VM that was migrated isn't followed. A release whose `vmm.ping` names no pid isn't served. A "
         "disk that a process has open waits; only processes that the user may look into are seen. A path with a symbolic "
         "link in it is refused. The lock file that newer releases put beside the socket stays."
     ),
@@ -88,27 +88,41 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
 
 
 class _VmKind:
-    """A VM and the VMM that runs it: each call asks for the next thing."""
+    """A VM and the VMM that runs it: each call asks for the next thing.
+
+    A VMM that said that it has no VM any more, and then neither ends nor answers, is ended as its process.
+    """
 
     one_at_a_time = False
 
     def state(self, resource: Resource, settings: Settings) -> Look:
+        place = resource.place
         with _socket(resource, settings) as file:
             try:
                 process, vm = _met(resource)
             except NobodyListensError as nobody:
                 return _unheard(resource, file, str(nobody))
-        if not resource.place.get("pid"):
-            raise Unreachable(f"{resource.id} answers now, and didn't when the process was looked for")
+            except Unreachable as unreachable:
+                if place.get("vm") != "none":
+                    raise
+                return Look("present", detail=str(unreachable), place={"since": place.get("since") or _now()})
+        if not place.get("pid"):
+            raise Unreachable(f"{resource.id} answers now, and didn't when its process was looked for")
         return Look("present", detail=vm.state if vm else "no VM", place={**process, "vm": vm.state if vm else "none"})
 
     def delete(self, resource: Resource, settings: Settings) -> None:
+        place = resource.place
         with _socket(resource, settings) as file:
             try:
                 _, vm = _met(resource)
             except NobodyListensError as nobody:
                 if _unheard(resource, file, str(nobody)).state == "present":
                     file.remove()
+                return
+            except Unreachable:
+                if place.get("vm") != "none":
+                    raise
+                _end(place["pid"], place)
                 return
         if vm is None:
             # It may be gone before it has answered.
@@ -135,20 +149,15 @@ class _ProcessKind:
                 proof = f"/proc/{resource.id}/stat: another process, started at tick {process.started}, not {started}"
                 return Look("gone", proof=proof)
             _must_be_ours(process, resource.place)
-            since = resource.place.get("since") or str(int(time.time()))
-            place = {"started": started, "since": since}
+            place = {"started": started, "since": resource.place.get("since") or _now()}
             if process.executable == "":
                 return Look("leaving", detail="it is ending", place=place)
             return Look("present", detail=f"{process.executable} runs", place=place)
 
     def delete(self, resource: Resource, settings: Settings) -> None:
         look = self.state(resource, settings)
-        if look.state != "present":
-            return
-        with process_of(resource.id) as process:
-            if process and not process.differs(look.place):
-                waited = time.time() - int(look.place["since"])
-                process.send(signal.SIGTERM if waited < GRACE else signal.SIGKILL)
+        if look.state == "present":
+            _end(resource.id, resource.place | look.place)
 
 
 class _DiskKind:
@@ -293,6 +302,18 @@ def _must_be_ours(process: Process, place: Mapping[str, str]) -> None:
         raise Refused("unproven", f"process {process.pid}: {text}")
     if process.pid in ourselves():
         raise Refused("not_ours", f"process {process.pid} is the tracker, or what started it")
+
+
+def _end(pid: str, place: Mapping[str, str]) -> None:
+    """Signal the process that is known: SIGTERM, and SIGKILL when it was seen that long ago that it has to go."""
+    waited = time.time() - int(place.get("since") or _now())
+    with process_of(pid) as process:
+        if process and process.started == place["started"] and not process.differs(place):
+            process.send(signal.SIGTERM if waited < GRACE else signal.SIGKILL)
+
+
+def _now() -> str:
+    return str(int(time.time()))
 
 
 def _met(resource: Resource) -> tuple[dict[str, str], Vm | None]:
