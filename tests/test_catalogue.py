@@ -200,6 +200,7 @@ def test_what_names_a_secret_a_file_a_host_an_endpoint_or_a_role_is_guarded(type
         ),
         ("GcpGce", {"instance_id": "bp-1", "instance_name": "bp-1", "public_ip": "2600:1900::1"}),
         ("AzureVm", dict.fromkeys(("instance_id", "instance_name"), f"{ARM}/Microsoft.Compute/virtualMachines/vm_1")),
+        ("AzureVm", {"disk": f"{ARM}/Microsoft.Compute/disks/os".replace("/providers", "_(test)/providers")}),
         ("DigitalOceanDroplet", {"instance_id": "412345678", "instance_name": "412345678"}),
         ("VultrInstance", {"instance_id": UUID, "instance_name": UUID}),
         ("LambdaLabsInstance", {"instance_id": "a" * 32, "instance_name": "a" * 32}),
