@@ -7,26 +7,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
-from urllib.parse import parse_qs
+from typing import Any, Literal, NamedTuple
 
 import docker as docker_sdk
 import pytest
 from msgspec.structs import replace
 
 from tests.certificates import Authority
+from tests.cleanup.local.docker_target import DockerTarget, RealDocker
+from tests.cleanup.local.engines import SOCKET, Engine
 from tests.real_targets import Sshd, free_port
+from tests.standin import Fault, Reply
 from tracker.cleanup import engine as cleanup
 from tracker.cleanup.contract import Busy, Refused, Unreachable
 from tracker.cleanup.local import docker
 from tracker.deployment import Deployment, Resource
 from tracker.settings import LocalPlace, Settings
-
-SOCKET = "/var/run/docker.sock"
 
 
 def deployment(
@@ -657,118 +656,52 @@ def test_a_host_without_docker_is_unreachable(make_sshd: Callable[..., Sshd], pu
 
 # Faults that no real engine shows on demand: a stand-in on loopback
 
-CONTAINER = {
-    "Id": "a" * 64,
-    "Name": "/c",
-    "State": {"Status": "running"},
-    "Config": {"Labels": None},
-    "HostConfig": {},
-    "Mounts": [],
-    "NetworkSettings": {"Networks": {}},
+ID = "a" * 64
+INSPECT = f"/containers/{ID}/json$"
+
+
+class Broken(NamedTuple):
+    """How an answer is broken."""
+
+    kind: Literal["answer", "reset", "hang", "cut"]
+    answer: Reply | None = None
+
+
+BROKEN = {
+    "hang": Broken("hang"),
+    "cut": Broken("cut"),
+    "reset": Broken("reset"),
+    "html": Broken("answer", Reply(200, b"<html>")),
+    "empty": Broken("answer", Reply(200)),
 }
 
 
-@dataclass
-class StandIn:
-    """An engine that has one container, and answers what a test tells it to."""
-
-    port: int = 0
-    version: str = "1.41"
-    told: dict[tuple[str, str], Any] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    headers: list[str] = field(default_factory=list)
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"docker_host": f"tcp://127.0.0.1:{self.port}", "docker_engine": "STAND:IN"}
-
-    @property
-    def container(self) -> Resource:
-        here = {"host": self.metadata["docker_host"], "secret": "", "engine": "STAND:IN", "full_id": "a" * 64}
-        return Resource("docker:container", "c", here)
-
-    def answers(self, method: str, path: str, status: int, body: Any = None) -> None:
-        self.told[method, path] = (status, body)
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine() as engine:
+        engine.container("c", id=ID)
+        yield engine
 
 
-class StandInHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    stand_in: ClassVar[StandIn]
-
-    def _answer(self) -> None:
-        path = self.path.partition("?")[0].removeprefix("/v1.41")
-        self.stand_in.asked.append(f"{self.command} {self.path}")
-        self.stand_in.headers.extend(self.headers)
-        usual: dict[tuple[str, str], Any] = {
-            ("GET", "/version"): (200, {"ApiVersion": self.stand_in.version} if self.stand_in.version else {}),
-            ("GET", "/info"): (200, {"ID": "STAND:IN"}),
-            ("GET", f"/containers/{'a' * 64}/json"): (200, CONTAINER),
-            ("GET", "/containers/c/json"): (200, CONTAINER),
-        }
-        told = (usual | self.stand_in.told).get((self.command, path), (404, {"message": f"No such container: {path}"}))
-        if callable(told):
-            told(self)
-            return
-        status, body = told
-        data = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_DELETE = _answer  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep the tests' output quiet."""
+def metadata_of(engine: Engine) -> dict[str, str]:
+    return {"docker_host": engine.url.replace("http", "tcp"), "docker_engine": engine.id}
 
 
 @pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    this = StandIn()
-    handler = type("Handler", (StandInHandler,), {"stand_in": this})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        this.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield this
-        server.shutdown()
+def container(engine: Engine) -> Resource:
+    """Its container, as it was seen once."""
+    here = {"host": engine.url.replace("http", "tcp"), "secret": "", "engine": engine.id, "full_id": ID}
+    return Resource("docker:container", "c", here)
 
 
-def redirect(handler: StandInHandler) -> None:
-    handler.send_response(307)
-    handler.send_header("Location", "/version")
-    handler.send_header("Content-Length", "0")
-    handler.end_headers()
+def asked(engine: Engine) -> list[str]:
+    return [f"{call.method} {call.path}" for call in engine.calls]
 
 
-def hang(handler: StandInHandler) -> None:
-    time.sleep(8)
-    handler.close_connection = True
-
-
-def cut(handler: StandInHandler) -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{")
-    handler.close_connection = True
-
-
-def reset(handler: StandInHandler) -> None:
-    handler.close_connection = True
-
-
-INSPECT = f"/containers/{'a' * 64}/json"
-DELETE = f"/containers/{'a' * 64}"
-
-
-def test_the_deletion_is_by_full_id_forced_and_with_volumes(stand_in: StandIn) -> None:
-    stand_in.answers("DELETE", DELETE, 204)
-    delete(stand_in.container, OPEN)
-    path, _, query = stand_in.asked[-1].partition("?")
-    assert path == f"DELETE /v1.41{DELETE}"
-    assert parse_qs(query) == {"force": ["True"], "v": ["True"], "link": ["False"]}
-
-
-BROKEN = {"hang": hang, "cut": cut, "reset": reset, "html": (200, "<html>"), "empty": (200, "")}
+def test_the_deletion_is_by_full_id_forced_and_with_volumes(engine: Engine, container: Resource) -> None:
+    delete(container, OPEN)
+    assert asked(engine)[-1] == f"DELETE /v1.41/containers/{ID}"
+    assert engine.calls[-1].query == {"force": "True", "v": "True", "link": "False"}
 
 
 @pytest.mark.parametrize(
@@ -776,90 +709,80 @@ BROKEN = {"hang": hang, "cut": cut, "reset": reset, "html": (200, "<html>"), "em
     [(path, how) for path in ("/version", "/info", INSPECT) for how in BROKEN],
 )
 def test_a_broken_answer_to_a_look_is_unreachable_never_gone(
-    stand_in: StandIn, path: str, how: str, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, container: Resource, path: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker, "TIMEOUT", 0.5)
-    stand_in.told["GET", path] = BROKEN[how]
     began = time.monotonic()
-    for call in (docker.KINDS["docker:container"].state, docker.KINDS["docker:container"].delete):
-        with pytest.raises(Unreachable):
-            call(stand_in.container, OPEN)
+    with engine.failing(Fault(BROKEN[how].kind, "GET", path, BROKEN[how].answer)):
+        for call in (docker.KINDS["docker:container"].state, docker.KINDS["docker:container"].delete):
+            with pytest.raises(Unreachable):
+                call(container, OPEN)
     assert time.monotonic() - began < 5
-    assert not any(asked.startswith("DELETE") for asked in stand_in.asked)
+    assert not any(call.startswith("DELETE") for call in asked(engine))
 
 
-def test_a_server_that_is_no_engine_is_unreachable(stand_in: StandIn) -> None:
-    stand_in.version = ""
+def test_a_server_that_is_no_engine_is_unreachable(engine: Engine, container: Resource) -> None:
+    engine.version = ""
     with pytest.raises(Unreachable, match="isn't a Docker engine"):
-        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+        docker.KINDS["docker:container"].state(container, OPEN)
 
 
 @pytest.mark.parametrize("status", [302, 408, 500, 502, 503, 504])
-def test_a_server_error_is_unreachable(stand_in: StandIn, status: int) -> None:
-    stand_in.answers("GET", INSPECT, status, {"message": "no"})
-    with pytest.raises(Unreachable, match=str(status)):
-        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
-    stand_in.told.clear()
-    stand_in.answers("DELETE", DELETE, status, {"message": "driver failed to remove root filesystem"})
-    with pytest.raises(Unreachable, match=str(status)):
-        docker.KINDS["docker:container"].delete(stand_in.container, OPEN)
+def test_a_server_error_is_unreachable(engine: Engine, container: Resource, status: int) -> None:
+    reply = Reply(status, {"message": "driver failed to remove root filesystem"})
+    with (
+        engine.failing(Fault("answer", "GET", INSPECT, reply)),
+        pytest.raises(Unreachable, match=str(status)),
+    ):
+        docker.KINDS["docker:container"].state(container, OPEN)
+    with engine.failing(Fault("answer", "DELETE", answer=reply)), pytest.raises(Unreachable, match=str(status)):
+        docker.KINDS["docker:container"].delete(container, OPEN)
 
 
-@pytest.mark.parametrize("told", [hang, cut, reset], ids=["hang", "cut", "reset"])
-def test_a_broken_answer_to_a_deletion_is_unreachable(
-    stand_in: StandIn, told: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(docker, "DELETION_TIMEOUT", 0.5)
-    stand_in.told["DELETE", DELETE] = told
-    began = time.monotonic()
-    with pytest.raises(Unreachable):
-        docker.KINDS["docker:container"].delete(stand_in.container, OPEN)
-    assert time.monotonic() - began < 5
-
-
+@pytest.mark.parametrize("body", [{"message": "authorization denied by plugin"}, b"<html>Forbidden</html>"])
 @pytest.mark.parametrize("status", [401, 403])
-def test_refused_credentials_are_a_refusal(stand_in: StandIn, status: int) -> None:
-    stand_in.answers("GET", "/info", status, {"message": "authorization denied by plugin"})
-    with pytest.raises(Refused) as refusal:
-        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+def test_refused_credentials_are_a_refusal_whoever_says_it(
+    engine: Engine, container: Resource, status: int, body: Any
+) -> None:
+    with (
+        engine.failing(Fault("answer", "GET", "/info", Reply(status, body))),
+        pytest.raises(Refused) as refusal,
+    ):
+        docker.KINDS["docker:container"].state(container, OPEN)
     assert refusal.value.error_class == "credentials"
 
 
-def test_a_removal_in_progress_is_leaving(stand_in: StandIn) -> None:
-    stand_in.answers("GET", INSPECT, 200, CONTAINER | {"State": {"Status": "removing"}})
-    assert docker.KINDS["docker:container"].state(stand_in.container, OPEN).state == "leaving"
-    stand_in.answers("DELETE", DELETE, 409, {"message": "removal of container c is already in progress"})
+def test_a_removal_in_progress_is_leaving(engine: Engine, container: Resource) -> None:
+    engine.held.add(ID)
     with pytest.raises(Busy, match="in progress"):
-        docker.KINDS["docker:container"].delete(stand_in.container, OPEN)
+        delete(container, OPEN)
+    assert docker.KINDS["docker:container"].state(container, OPEN).state == "leaving"
 
 
-def test_a_container_that_vanishes_between_look_and_deletion_is_no_error(stand_in: StandIn) -> None:
-    stand_in.answers("DELETE", DELETE, 404, {"message": "No such container: c"})
-    delete(stand_in.container, OPEN)
+def test_a_container_that_vanishes_between_look_and_deletion_is_no_error(engine: Engine, container: Resource) -> None:
+    with engine.failing(Fault("answer", "DELETE", answer=Reply(404, {"message": "No such container: c"}))):
+        delete(container, OPEN)
 
 
-@pytest.mark.parametrize("body", [{"message": "page not found"}, {"error": "none"}, [], "404 page not found", ""])
-def test_a_path_that_nobody_serves_is_not_gone(stand_in: StandIn, body: Any) -> None:
-    stand_in.answers("GET", INSPECT, 404, body)
-    with pytest.raises(Unreachable):
-        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
+@pytest.mark.parametrize("body", [{"message": "page not found"}, {"error": "none"}, [], b"404 page not found", None])
+def test_a_path_that_nobody_serves_is_not_gone(engine: Engine, container: Resource, body: Any) -> None:
+    with engine.failing(Fault("answer", "GET", INSPECT, Reply(404, body))), pytest.raises(Unreachable):
+        docker.KINDS["docker:container"].state(container, OPEN)
 
 
-def test_a_redirection_is_not_followed(stand_in: StandIn) -> None:
-    stand_in.told["GET", INSPECT] = redirect
-    with pytest.raises(Unreachable, match="307"):
-        docker.KINDS["docker:container"].state(stand_in.container, OPEN)
-    stand_in.told = {("DELETE", DELETE): redirect}
-    with pytest.raises(Unreachable, match="307"):
-        delete(stand_in.container, OPEN)
-    assert [asked.partition("?")[0].split("/")[-1] for asked in stand_in.asked] == [
+def test_a_redirection_is_not_followed(engine: Engine, container: Resource) -> None:
+    for method, path in (("GET", INSPECT), ("DELETE", "")):
+        redirection = Fault("answer", method, path, Reply(307, headers={"Location": "/version"}))
+        with engine.failing(redirection), pytest.raises(Unreachable, match="307"):
+            delete(container, OPEN)
+    assert [call.rsplit("/")[-1] for call in asked(engine)] == [
         *("version", "info", "json"),
-        *("version", "info", "json", "a" * 64),
+        *("version", "info", "json", ID),
     ]
 
 
 def test_nothing_of_this_machine_reaches_an_engine(
-    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, container: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".docker").mkdir()
     config = {"HttpHeaders": {"X-Of-This-Machine": "x"}, "auths": {"r": "malformed"}}
@@ -869,28 +792,27 @@ def test_nothing_of_this_machine_reaches_an_engine(
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     for name in ("http_proxy", "all_proxy", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert docker.KINDS["docker:container"].state(stand_in.container, OPEN).state == "present"
-    assert "X-Of-This-Machine" not in stand_in.headers
-    assert "Authorization" not in stand_in.headers
+    assert docker.KINDS["docker:container"].state(container, OPEN).state == "present"
+    sent = {name for call in engine.calls for name in call.headers}
+    assert "X-Of-This-Machine" not in sent
+    assert "Authorization" not in sent
     with pytest.raises(docker_sdk.errors.InvalidConfigFile):
-        docker_sdk.APIClient(stand_in.metadata["docker_host"])
+        docker_sdk.APIClient(container.place["host"])
 
 
 @pytest.mark.parametrize("name", ["../containers/c", "..", "./v", "v/.."])
-def test_a_volume_whose_name_leads_elsewhere_is_kept(stand_in: StandIn, name: str) -> None:
-    mount = {"Type": "volume", "Name": name}
-    stand_in.answers("GET", "/containers/c/json", 200, CONTAINER | {"Mounts": [mount]})
-    stand_in.answers("GET", "/containers/json", 200, [])
-    record = deployment({"container_id": "c"}, stand_in.metadata | {"delete_dependents": "all"})
+def test_a_volume_whose_name_leads_elsewhere_is_kept(engine: Engine, name: str) -> None:
+    engine.container("d", volumes=[name])
+    record = deployment({"container_id": "d"}, {**metadata_of(engine), "delete_dependents": "all"})
     assert by_key(docker.discover(record, OPEN))["docker:volume", name].state == "kept"
 
 
-def test_an_engine_that_was_replaced_is_not_asked(stand_in: StandIn) -> None:
-    stand_in.answers("GET", "/info", 200, {"ID": "NEW:ONE"})
+def test_an_engine_that_was_replaced_is_not_asked(engine: Engine, container: Resource) -> None:
+    engine.id = "NEW:ONE"
     with pytest.raises(Refused) as refusal:
-        delete(stand_in.container, OPEN)
+        delete(container, OPEN)
     assert refusal.value.error_class == "not_ours"
-    assert [asked.split("/")[-1] for asked in stand_in.asked] == ["version", "info"]
+    assert [call.rsplit("/")[-1] for call in asked(engine)] == ["version", "info"]
 
 
 def place() -> dict[str, str]:
@@ -904,3 +826,6 @@ def engine_id(settings: Settings) -> str:
 
 def with_metadata(record: Deployment, **metadata: str) -> Deployment:
     return replace(record, metadata=metadata)
+
+
+TARGETS = [DockerTarget, RealDocker]

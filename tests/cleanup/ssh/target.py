@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -142,7 +143,7 @@ class SshTarget(Target):
         self._stack.callback(other.stop)
         # Whoever answers there takes every key: only the host's own tells it from ours.
         other.let_in(self.server.public_key)
-        return Made(made.main, made.ours, made.kept, made.ids, {**made.metadata, "ssh_port": str(other.port)})
+        return replace(made, metadata={**made.metadata, "ssh_port": str(other.port)})
 
     def replace(self, made: Made) -> None:
         self.remove_container(made.main[1])

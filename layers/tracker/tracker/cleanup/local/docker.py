@@ -29,7 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tracker.cleanup import secrets
 from tracker.cleanup.containers import NAME, SWARM_SERVICE, is_called, refuse_swarm
-from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
+from tracker.cleanup.contract import Busy, Facts, Kind, Look, Refused, Unreachable
 from tracker.cleanup.ssh_connection import PORT, Login, channel, connect, understood
 from tracker.deployment import Deployment, Resource, ids_named
 from tracker.settings import Settings
@@ -58,7 +58,7 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     with _engine(place, settings) as engine:
         containers = []
         for resource in [resource for resource in found.values() if resource.kind == "docker:container"]:
-            body, _ = KINDS[resource.kind].find(engine, resource)
+            body, _ = _KINDS[resource.kind].find(engine, resource)
             if body:
                 _refuse_swarm(body)
                 containers.append(body)
@@ -132,11 +132,31 @@ def _users_of(client: docker.APIClient, volume: str) -> Any:
 
 
 # A network or a volume is in use until the containers are gone.
-KINDS = {
+_KINDS = {
     "docker:container": _Kind("container_id", 0, docker.APIClient.inspect_container, _remove_container),
     "docker:network": _Kind("network", 1, docker.APIClient.inspect_network, docker.APIClient.remove_network),
     "docker:volume": _Kind("volume", 2, docker.APIClient.inspect_volume, docker.APIClient.remove_volume),
 }
+KINDS: dict[str, Kind] = dict(_KINDS)
+
+FACTS = Facts(
+    credentials=(
+        "A unix socket on this machine: none. TCP: `docker_tls_secret`, with the keys `ca`, `cert` and `key`. SSH: "
+        "`docker_ssh_secret`, with the keys `private_key` and `host_key`. Nothing of this machine's own Docker configuration counts."
+    ),
+    permissions=("access to the engine's API, which is root's rights on its machine",),
+    order=("containers, with their anonymous volumes", "networks", "volumes"),
+    gone=(
+        "404 in the engine's own words to an inspection, from the engine whose id the record, the stack or an earlier look "
+        "names; another engine at that address is refused."
+    ),
+    duration="Seconds.",
+    limits=(
+        "Images stay. A task of a swarm service is refused, and what restarts containers otherwise (Compose, a "
+        "supervisor) has to be stopped by whoever runs it. A volume has no identity besides its name."
+    ),
+    sources="Docker Engine API's reference, docker-py 7.2, and engine 20.10 as it was seen to answer.",
+)
 
 
 def _named(deployment: Deployment, engine: str) -> dict[tuple[str, str], Resource]:
@@ -145,7 +165,7 @@ def _named(deployment: Deployment, engine: str) -> dict[tuple[str, str], Resourc
         each.key: each.place.get("full_id", "") for each in deployment.resources if each.place.get("engine") == engine
     }
     found = {}
-    for kind, how in KINDS.items():
+    for kind, how in _KINDS.items():
         for name in ids_named(deployment, how.named_by):
             if not NAME.fullmatch(name) or (kind == "docker:network" and name in _PREDEFINED_NETWORKS):
                 raise Refused("bad_id", f"{name!r} can't be the {kind} of a deployment")
@@ -272,17 +292,18 @@ def _complaint(error: APIError, host: str) -> Exception:
     message = _message(error)
     text = f"{host}: {error}"
     match error.status_code:
-        case _ if not message:
-            return Unreachable(text)
-        case HTTPStatus.CONFLICT:
-            return Busy(text)
         # Of networks only: the engine's word for "in use", and for those that come with it.
         case HTTPStatus.FORBIDDEN if "active endpoints" in message:
             return Busy(text)
         case HTTPStatus.FORBIDDEN if "pre-defined" in message:
             return Refused("protected", text)
+        # A plugin of the engine's, or a proxy before it.
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return Refused("credentials", text)
+        case _ if not message:
+            return Unreachable(text)
+        case HTTPStatus.CONFLICT:
+            return Busy(text)
         case HTTPStatus.BAD_REQUEST:
             return Refused("bad_id", text)
         case _:
