@@ -425,7 +425,7 @@ def test_nothing_of_a_credential_is_seen(
     life.register(made)
     said: list[str] = []
     with caplog.at_level(logging.DEBUG):
-        for name in ("server-error", "denied:401"):
+        for name in ("server-error", f"denied:{target.denials()[0]}"):
             for when in get_args(When):
                 with target.failing(name, when):
                     state = life.begin()

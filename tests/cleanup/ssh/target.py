@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import boto3
 import docker as docker_sdk
@@ -19,7 +19,7 @@ from tests.cleanup.ssh.machines import DOCKER, Programs
 from tests.conformance.target import Evidence, Key, Made, Target, When
 from tests.real_targets import Sshd
 from tests.ssh_server import SshServer
-from tests.tcp_proxy import Broken, TcpProxy
+from tests.tcp_proxy import TcpProxy
 from tracker.cleanup import ssh_connection
 from tracker.cleanup.ssh import machine, systemd
 from tracker.settings import Settings
@@ -191,9 +191,11 @@ class SshTarget(Target):
                 case "cut", "delete":
                     # It did its work, and nobody heard of it.
                     stack.enter_context(self.programs.failing("docker", verbs, 'work "$@"; kill -9 $$'))
-                case _:
+                case "refused" | "reset" | "hung" | "cut", _:
                     stack.enter_context(_patched(ssh_connection, "TIMEOUT", 0.4 if fault == "hung" else 10.0))
-                    stack.enter_context(self.proxy.failing(cast(Broken, fault), spared=spared))
+                    stack.enter_context(self.proxy.failing(fault, spared=spared))
+                case _:
+                    raise ValueError(fault)
             yield
 
     @contextmanager
