@@ -3,9 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
-from tests.cleanup.gcp.server import LABELS, OTHER_ZONE, REGION, ZONE, GoogleTarget, error
+import pytest
+
+from tests.cleanup.gcp.server import LABELS, OTHER_ZONE, PROJECT, REGION, ZONE, GoogleTarget, error
+from tests.conformance.conftest import life, target
+from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
-from tests.standin import Reply, Request
+from tests.standin import Fault, Reply, Request
+from tracker.cleanup.contract import Unreachable
+
+__all__ = ["life", "target"]
 
 VM, OTHER = "blueprint-1", "someone-elses"
 
@@ -113,3 +120,159 @@ class StandIn(GoogleTarget):
 
 
 TARGETS = [StandIn]
+pytestmark = pytest.mark.parametrize("target_class", TARGETS)
+
+
+def message(life: Life, error_class: str) -> str:
+    """What the last round was refused with."""
+    assert life.answers[-1].outcome == "refused"
+    found = life.record.cleanup.last_error
+    assert found
+    assert found.error_class == error_class, found.message
+    return found.message
+
+
+def test_an_instance_goes_by_its_number(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(made)
+    assert life.record.status == "Terminated"
+    deletions = [call.path for call in target.server.calls if call.method == "DELETE" and "instances" in call.path]
+    assert deletions == [f"/compute/v1/projects/{PROJECT}/zones/{ZONE}/instances/{made.ids['instance_id']}"]
+
+
+def test_a_protected_instance_is_not_even_asked_to_go(target: StandIn, life: Life) -> None:
+    made = target.make()
+    target.protect(made)
+    life.clean_up(made)
+    assert message(life, "protected") == f"{VM} is protected against deletion: lift deletionProtection first"
+    assert target.asked() == []
+
+
+def test_google_is_asked_without_what_the_environment_puts_between(
+    target: StandIn, life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    life.clean_up(target.make())
+    assert life.record.status == "Terminated"
+
+
+@pytest.mark.parametrize("status", ["TERMINATED", "STOPPING", "SUSPENDED", "DEPROVISIONING"])
+def test_what_is_stopped_or_stopping_is_not_gone(target: StandIn, life: Life, status: str) -> None:
+    made = target.make()
+    target.server.things[made.main].body["status"] = status
+    life.clean_up(made)
+    assert life.record.status == "Terminated"
+    assert made.main in target.asked()
+    assert made.main not in target.left()
+
+
+def test_an_instance_in_another_zone_is_named(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(target.misplaced(made))
+    text = message(life, "bad_id")
+    assert f"instance {VM} isn't in zones/{OTHER_ZONE}, but there is one in zones/{ZONE}" in text
+    assert target.asked() == []
+
+
+def test_a_zone_that_is_not_there_proves_nothing(target: StandIn, life: Life) -> None:
+    life.clean_up(replace(target.make(), region="europe-west9-a"))
+    assert "there is no such zone in project" in message(life, "credentials")
+
+
+def test_an_instance_of_a_managed_group_is_refused(target: StandIn, life: Life) -> None:
+    made = target.make()
+    group = f"projects/123456/zones/{ZONE}/instanceGroupManagers/fleet"
+    target.server.things[made.main].body["metadata"]["items"].append({"key": "created-by", "value": group})
+    life.clean_up(made)
+    assert "managed instance group fleet" in message(life, "protected")
+    assert target.asked() == []
+
+
+def test_another_number_under_the_name_is_another_instance(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(replace(made, ids=made.ids | {"instance_id": "4242"}))
+    # It holds what the record names besides: nothing of that is touched either.
+    assert made.main not in target.asked()
+    assert life.states[made.main] == "gone"
+    assert {made.main, ("gcp:disk", "data")} <= target.left()
+
+
+def test_a_record_whose_two_ids_name_two_instances_is_refused_before_any_call(target: StandIn, life: Life) -> None:
+    made = target.make()
+    target.forget()
+    life.clean_up(replace(made, ids=made.ids | {"instance_id": "blueprint-2"}))
+    assert "instance_id is 'blueprint-2', and instance_name 'blueprint-1'" in message(life, "bad_id")
+    assert target.contacts() == 0
+
+
+def test_a_named_disk_that_someone_else_uses_is_refused_before_anything_goes(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(replace(made, ids=made.ids | {"disk": ["data", "others"]}))
+    text = message(life, "not_ours")
+    assert text == f"disk others isn't deleted: used by zones/{ZONE}/instances/{OTHER}, which the record doesn't name"
+    assert target.asked() == []
+
+
+def test_all_disks_and_addresses_go_when_all_dependents_should_and_nothing_else(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.clean_up(replace(made, metadata=made.metadata | {"delete_dependents": "all"}))
+    assert life.record.status == "Terminated"
+    assert target.left() == {("gcp:instance", OTHER), ("gcp:disk", "others"), ("gcp:firewall", "allow-2")}
+
+
+def test_a_regional_disk_is_found_where_it_is(target: StandIn, life: Life) -> None:
+    made = target.make()
+    disk = target.server.put("disks", "replicated", f"regions/{REGION}", status="READY")
+    life.clean_up(replace(made, ids=made.ids | {"disk": ["data", "replicated"]}))
+    assert life.record.status == "Terminated"
+    assert disk not in target.left()
+    assert f"/regions/{REGION}/disks/replicated: 404" in next(r.proof for r in life.record.resources if r.key == disk)
+
+
+def test_a_disk_of_that_name_in_a_zone_far_away_is_not_the_records(target: StandIn, life: Life) -> None:
+    made = target.make()
+    disk = target.server.put("disks", "far", f"zones/{OTHER_ZONE}", status="READY")
+    life.clean_up(replace(made, ids=made.ids | {"disk": ["data", "far"]}))
+    assert life.record.status == "Terminated"
+    assert disk in target.left()
+
+
+def test_a_deletion_that_failed_is_told_once_and_asked_for_again(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    state = life.begin()
+    with target.false_success(made), pytest.raises(Unreachable) as told:
+        life.run(state)
+    assert str(told.value) == f"gcp:instance {VM}: operation-0: INTERNAL_ERROR: Internal error. Please try again."
+    assert life.run(state).outcome == "gone"
+
+
+def test_a_deletion_that_failed_since_it_is_in_use_waits(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    target.server.fails[made.main] = ("RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", "The instance is in use.")
+    state = life.begin()
+    assert [life.step(state).outcome for _ in range(3)] == ["remains"] * 3
+    target.server.fails.clear()
+    assert life.run(state).outcome == "gone"
+
+
+@pytest.mark.parametrize("reason", ["rateLimitExceeded", "quotaExceeded"])
+def test_a_limit_that_is_said_with_403_waits(target: StandIn, life: Life, reason: str) -> None:
+    made = target.make()
+    with target.server.failing(Fault("answer", "GET", "/instances/", error(403, "Rate exceeded", reason), times=2)):
+        life.clean_up(made)
+    assert [answer.outcome for answer in life.answers].count("remains") >= 2
+    assert life.record.status == "Terminated"
+
+
+@pytest.mark.parametrize(
+    "answer", [Reply(404, b"<html>not found"), Reply(404, {"message": "no"}), Reply(200, {}), Reply(200, b"<html>")]
+)
+def test_an_answer_that_is_not_googles_proves_nothing(target: StandIn, life: Life, answer: Reply) -> None:
+    life.register(target.make())
+    for path in (f"/instances/{VM}$", "/operations$", "/addresses$"):
+        with target.server.failing(Fault("answer", "GET", path, answer)), pytest.raises(Unreachable):
+            life.run(state := life.begin())
+        life.give_back(state)
+    assert "gone" not in life.states.values()

@@ -201,6 +201,15 @@ def test_one_never_seen_is_not_gone_while_google_cannot_list_every_location(targ
     assert "gone" not in life.states.values()
 
 
+def test_a_project_that_cannot_be_seen_proves_nothing(target: StandIn, life: Life) -> None:
+    made = target.make()
+    del target.server.things[made.main]
+    unseen = error(404, f"Not found: projects/{PROJECT}.")
+    with target.server.failing(Fault("answer", "GET", "/locations/-/clusters$", unseen)):
+        life.clean_up(made)
+    assert "or the credential may not see it" in message(life, "credentials")
+
+
 def test_a_cluster_that_is_still_being_made_is_waited_for(target: StandIn, life: Life) -> None:
     text = f"Operation operation-1708671573108 is currently creating cluster {NAME}. Please wait and try again once it is done."
     reply = error(400, text, "failedPrecondition", "FAILED_PRECONDITION")

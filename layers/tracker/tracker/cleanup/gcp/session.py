@@ -9,6 +9,7 @@ with AWS (google.auth's `service_account` and `external_account`); on one machin
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import boto3
 import msgspec
 import requests
 from google.auth import aws
-from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 from msgspec import structs
@@ -78,11 +79,9 @@ class Token(AuthBase):
         source = self._credential.source
         try:
             # Not `before_request`, which would begin to look up more in a thread of its own.
-            self._google.refresh(_carry)
-        except RefreshError as error:
-            raise Refused("credentials", f"Google gives no token for {source}: {_code(error)}") from None
+            self._google.refresh(partial(_carry, source))
         except (GoogleAuthError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Unreachable(f"Google's answer to {source} can't be read: {type(error).__name__}") from None
+            raise Unreachable(f"what Google answers to {source} is no token: {type(error).__name__}") from None
         self._credential.texts["access_token"] = str(self._google.token)
 
 
@@ -230,7 +229,7 @@ def _read(file: str) -> dict[str, str]:
     return {key: value for key, value in content.items() if isinstance(value, str)}
 
 
-def _carry(url: str, method: str = "GET", body: Any = None, headers: Any = None, **_: Any) -> Any:
+def _carry(source: str, url: str, method: str = "GET", body: Any = None, headers: Any = None, **_: Any) -> Any:
     """Carries what google.auth asks for a token: with limits of time, to that host alone, and without its own retries."""
     where = f"{method} {urlsplit(url).hostname}{urlsplit(url).path}"
     with requests.Session() as session:
@@ -240,14 +239,22 @@ def _carry(url: str, method: str = "GET", body: Any = None, headers: Any = None,
             answer = Request(session)(url, method, body, headers, timeout, allow_redirects=False)
         except TransportError as error:
             raise Unreachable(f"{where}: {type(error.__cause__).__name__}") from None
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Busy(f"{where}: {answer.status}", rest.retry_after(rest.Answer(answer.status, None, answer.headers)))
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status // 100 == HTTPStatus.MULTIPLE_CHOICES // 100:
-        raise Unreachable(f"{where}: {answer.status}")
+    status = answer.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Busy(f"{where}: {status}", rest.retry_after(rest.Answer(status, None, answer.headers)))
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        said = f"{status} {_code(answer.data)}".rstrip()
+        raise Refused("credentials", f"{where}: {said}: Google gives no token for {source}")
+    if status != HTTPStatus.OK:
+        raise Unreachable(f"{where}: {status}")
     return answer
 
 
-def _code(error: RefreshError) -> str:
-    """The code of an OAuth 2.0 error ("invalid_grant"): its description may quote anything."""
-    found = error.args[1].get("error") if len(error.args) > 1 and isinstance(error.args[1], dict) else ""
-    return found if isinstance(found, str) and re.fullmatch(r"[a-z_]{1,64}", found) else "refused"
+def _code(raw: bytes) -> str:
+    """The code of a failure ("invalid_grant", "PERMISSION_DENIED"): its description may quote anything."""
+    try:
+        said = msgspec.json.decode(raw, type=dict[str, Any]).get("error")
+    except (msgspec.DecodeError, UnicodeError):
+        return ""
+    code = said.get("status") if isinstance(said, dict) else said
+    return code if isinstance(code, str) and re.fullmatch(r"[A-Za-z_]{1,64}", code) else ""
