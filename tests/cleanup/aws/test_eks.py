@@ -362,6 +362,19 @@ class TestInside:
         assert life.record.status == "Terminated"
         assert "a load balancer or a disk" in kept(life)[f"kubernetes:objects {NAME}"]
 
+    def test_what_may_be_left_is_looked_up_once_it_answers_again(self, target: Emulator, life: Life) -> None:
+        made = target.make()
+        life.register(made)
+        target.api.stop()
+        with target.failing("server-error", "delete"), pytest.raises(Unreachable):
+            life.run(state := life.begin())
+        assert f"kubernetes:objects {NAME}" in kept(life)
+        life.give_back(state)
+        target.api.start()
+        life.run(life.begin())
+        assert set(made.ours) <= {key for key, now in life.states.items() if now == "gone"}
+        assert "answers again" in kept(life)[f"kubernetes:objects {NAME}"]
+
     def test_of_a_cluster_that_we_asked_to_go_nothing_more_is_asked_inside(self, target: Emulator, life: Life) -> None:
         made = target.make()
         life.register(made)

@@ -235,7 +235,11 @@ def _whole(deployment: Deployment, cluster: Resource, settings: Settings) -> lis
 
 def _objects(deployment: Deployment, cluster: Resource, found: Found, settings: Settings) -> list[Resource]:
     """What in a cluster has to go before it. Of one that was leaving already nothing more, unless that isn't over."""
-    known = [one for one in deployment.resources if one.place.get("cluster") == cluster.id]
+    known = [
+        one
+        for one in deployment.resources
+        if one.kind.startswith("kubernetes:") and one.place.get("cluster", one.id) == cluster.id
+    ]
     was_leaving = any(one.key == cluster.key and one.state == "leaving" for one in deployment.resources)
     if not found.get("endpoint") or (was_leaving and all(one.is_done for one in known)):
         return []
