@@ -27,6 +27,7 @@ import yaml
 from tests.real_targets import free_port, lacking
 from tests.standin import Reply, Request, StandIn
 
+CONTRACT = Path(__file__).with_name("kubernetes_contract.yaml")
 ADMIN = "admin-token"
 GUEST = "guest-token"
 # What is served, by version: as 1.21 does, where both versions of cron jobs and ingresses are.
@@ -177,7 +178,7 @@ class KubernetesApi(KubernetesServer):
         self.volumes_stay = False
         self.balancers_stay = False
         self._versions = itertools.count(1)
-        super().__init__(tls=tls)
+        super().__init__(contract=CONTRACT, tls=tls)
         for name in _SYSTEM:
             self.create("/api/v1/namespaces", name)
 
@@ -242,7 +243,13 @@ class KubernetesApi(KubernetesServer):
         metadata = {"resourceVersion": "1", **({"continue": str(last)} if last < len(found) else {})}
         return Reply(
             200,
-            {"kind": f"{_KINDS[plural]}List", "apiVersion": version, "metadata": metadata, "items": found[first:last]},
+            {
+                "kind": f"{_KINDS[plural]}List",
+                "apiVersion": version,
+                "metadata": metadata,
+                # Of what is in a list, its kind is the list's to say.
+                "items": [_without(each, "kind", "apiVersion") for each in found[first:last]],
+            },
         )
 
     # Small, so that every list of more than a few has several.
@@ -427,7 +434,7 @@ class Relay(KubernetesServer):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(authority)
         self._pool = urllib3.PoolManager(retries=False, ssl_context=context)
-        super().__init__()
+        super().__init__(contract=CONTRACT)
 
     def handle(self, request: Request) -> Reply:
         headers = {
@@ -486,6 +493,10 @@ def _shown(body: Body, request: Request, version: str) -> Body:
     if "as=PartialObjectMetadata" in request.headers.get("Accept", ""):
         return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"]}
     return {**body, "apiVersion": version}
+
+
+def _without(body: Body, *keys: str) -> Body:
+    return {key: value for key, value in body.items() if key not in keys}
 
 
 def _merge(body: Body, patch: Body) -> None:

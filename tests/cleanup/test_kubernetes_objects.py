@@ -33,6 +33,7 @@ def api() -> Iterator[KubernetesApi]:
     with KubernetesApi() as found:
         found.create("/api/v1/namespaces", "team")
         yield found
+    assert found.violations == []
 
 
 def reached(api: KubernetesApi) -> Cluster:

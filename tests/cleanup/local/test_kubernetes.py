@@ -48,8 +48,7 @@ class KubernetesTarget(HttpTarget):
     def start(self) -> None:
         self.server = self.serve()
         self.other = KubernetesApi()
-        self.secret = boto3.client("secretsmanager")
-        self.secret.create_secret(Name=SECRET, SecretString=self._kubeconfig(self.server.url))
+        self.put_secret(SECRET, kubeconfig=self._kubeconfig(self.server.url))
         self.settings = Settings(allowed_secrets=["tracker/*"])
         self.namespaces: list[str] = []
 
@@ -61,7 +60,7 @@ class KubernetesTarget(HttpTarget):
         super().stop()
 
     def _kubeconfig(self, url: str, token: str = ADMIN) -> str:
-        return json.dumps({"kubeconfig": kubeconfig({"cluster": url, "other": self.other.url}, token)})
+        return kubeconfig({"cluster": url, "other": self.other.url}, token)
 
     # Making
 
@@ -239,10 +238,11 @@ class KubernetesTarget(HttpTarget):
 
     @contextmanager
     def _secret_says(self, text: str) -> Iterator[None]:
-        before = self.secret.get_secret_value(SecretId=SECRET)["SecretString"]
-        self.secret.put_secret_value(SecretId=SECRET, SecretString=text)
+        client = boto3.client("secretsmanager")
+        before = client.get_secret_value(SecretId=SECRET)["SecretString"]
+        client.put_secret_value(SecretId=SECRET, SecretString=json.dumps({"kubeconfig": text}))
         yield
-        self.secret.put_secret_value(SecretId=SECRET, SecretString=before)
+        client.put_secret_value(SecretId=SECRET, SecretString=before)
 
     @contextmanager
     def busy(self, made: Made, times: int) -> Iterator[None]:
@@ -287,7 +287,7 @@ class RealTarget(KubernetesTarget):
 
     def protect(self, made: Made) -> None:
         """By an admission webhook, as operators of clusters protect what is theirs."""
-        authority = Authority(self.request.getfixturevalue("tmp_path") / "authority")
+        authority = Authority(self.own_folder / "authority")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*authority.files("webhook", ("127.0.0.1",)))
         webhook = self._stack.enter_context(_Denying(self.namespace, context))
