@@ -256,7 +256,8 @@ def inside(deployment: Deployment, cluster: Resource, reach: Callable[[], Cluste
     """What has to go before `cluster`, while it still answers (`outliving`).
 
     One that doesn't answer mustn't stay for ever: nothing is added then, what was found in an earlier round is kept and says what
-    may be left, and so does a resource "kubernetes:objects" for the whole of it.
+    may be left, and so does a resource "kubernetes:objects" for the whole of it. What else `reach` raises is the provider's
+    word, and passes.
     """
     known = [each for each in deployment.resources if each.kind.startswith("kubernetes:")]
     note = Resource("kubernetes:objects", cluster.id, cluster.place, state="kept")
