@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import boto3
@@ -20,6 +19,8 @@ from tests.standin import Fault, Reply, Request
 from tracker.cleanup.local import docker
 from tracker.settings import Settings
 
+TLS_SECRET = "tracker/docker-tls"
+
 
 class DockerTarget(HttpTarget):
     """An engine reached by TLS, with a container, a network and a volume that are named, and what else it uses."""
@@ -32,7 +33,7 @@ class DockerTarget(HttpTarget):
     }
 
     def start(self) -> None:
-        folder: Path = self.request.getfixturevalue("tmp_path")
+        folder = self.own_folder
         self.authority = Authority(folder / "authority")
         self.others_authority = Authority(folder / "others")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -45,8 +46,8 @@ class DockerTarget(HttpTarget):
         client = self.authority.texts("client")
         self.secrets = tuple(client["key"].splitlines()[1:-1])
         self.secret = {"ca": self.authority.pem, **client}
-        boto3.client("secretsmanager").create_secret(Name="docker/tls", SecretString=json.dumps(self.secret))
-        self.settings = Settings(allowed_endpoints=["tcp://127.0.0.1:*"], allowed_secrets=["docker/*"], deadline=30)
+        self.put_secret(TLS_SECRET, **self.secret)
+        self.settings = Settings(allowed_endpoints=["tcp://127.0.0.1:*"], allowed_secrets=["tracker/*"], deadline=30)
         self.serve(context)
 
     def serve(self, context: ssl.SSLContext) -> None:
@@ -74,7 +75,7 @@ class DockerTarget(HttpTarget):
         self.run_container(other)
         metadata = {
             "docker_host": self.server.url.replace("https", "tcp"),
-            "docker_tls_secret": "docker/tls",
+            "docker_tls_secret": TLS_SECRET,
             "docker_engine": self.engine_id,
         }
         return Made(
@@ -137,7 +138,7 @@ class DockerTarget(HttpTarget):
         self._put_secret(self.secret)
 
     def _put_secret(self, texts: dict[str, str]) -> None:
-        boto3.client("secretsmanager").put_secret_value(SecretId="docker/tls", SecretString=json.dumps(texts))
+        boto3.client("secretsmanager").put_secret_value(SecretId=TLS_SECRET, SecretString=json.dumps(texts))
 
     @contextmanager
     def change_account(self, made: Made) -> Iterator[None]:

@@ -9,7 +9,6 @@ import pytest
 from tests.cleanup.ssh.machines import Machine, Programs
 from tests.real_targets import Sshd
 from tests.ssh_server import SshServer
-from tracker.cleanup.ssh import systemd
 
 
 @pytest.fixture
@@ -26,10 +25,9 @@ def at(put_secret: Callable[..., str]) -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """A machine in this process, whose administrator's units are in a folder of the test's own."""
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine in this process."""
     programs = Programs(tmp_path / "programs")
-    monkeypatch.setattr(systemd, "FOLDERS", frozenset({str(programs.units)}))
     server = SshServer(PATH=programs.path)
     yield Machine(server, programs)
     server.stop()

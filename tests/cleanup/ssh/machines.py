@@ -49,11 +49,15 @@ stop)
 daemon-reload)
   for state in *.state; do
     path=$(sed -n 's/^FragmentPath=//p' "$state")
-    [ -e "$path" ] || rm -f "$state"
+    case "$path" in "" | /etc/systemd/system/*) [ -f "units/${path##*/}" ] || rm -f "$state" ;; esac
   done ;;
 reset-failed) ;;
 *) return 1 ;;
 esac"""
+# What it does with an administrator's units, it does with those in `units`.
+RM = """for last; do :; done
+case "$last" in /etc/systemd/system/*) set -- -f -- "units/${last##*/}" ;; esac
+/bin/rm "$@" """
 SUDO = """[ "$1" = -n ] || { echo 'sudo: a password is required' >&2; return 1; }
 shift
 "$@" """
@@ -72,6 +76,7 @@ class Programs:
         self.containers = []
         self.program("sudo", SUDO)
         self.program("systemctl", SYSTEMCTL)
+        self.program("rm", RM)
 
     @property
     def path(self) -> str:
@@ -123,10 +128,11 @@ work "$@"
     def containers(self, lines: list[str]) -> None:
         (self.folder / "containers").write_text("".join(f"{line}\n" for line in lines))
 
-    def unit(self, name: str, *, file: Path | str = "", active: str = "active", enabled: str = "enabled") -> None:
-        """systemd has this unit; its file is made, if it is a path."""
-        if isinstance(file, Path):
-            file.write_text("[Service]\n")
+    def unit(self, name: str, *, file: str | None = None, active: str = "active", enabled: str = "enabled") -> None:
+        """systemd has this unit, by a file that is an administrator's unless said otherwise."""
+        file = f"/etc/systemd/system/{name}" if file is None else file
+        if file.startswith("/etc/systemd/system/"):
+            (self.units / Path(file).name).write_text("[Service]\n")
         pid = "0" if active in ("inactive", "failed") else "42"
         state = {"LoadState": "loaded", "ActiveState": active, "MainPID": pid, "FragmentPath": file}
         self.state_of(name).write_text("".join(f"{k}={v}\n" for k, v in {**state, "UnitFileState": enabled}.items()))

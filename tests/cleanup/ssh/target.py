@@ -4,15 +4,12 @@ Connections break in the proxy, commands in the programs that the machine has (`
 those programs call the real Docker and note it; systemd is a stand-in there, too.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
-import boto3
 import docker as docker_sdk
 
 from tests.cleanup.ssh.machines import DOCKER, Programs
@@ -21,7 +18,7 @@ from tests.real_targets import Sshd
 from tests.ssh_server import SshServer
 from tests.tcp_proxy import TcpProxy
 from tracker.cleanup import ssh_connection
-from tracker.cleanup.ssh import machine, systemd
+from tracker.cleanup.ssh import machine
 from tracker.settings import Settings
 
 SWARM = "com.docker.swarm.service.id"
@@ -49,19 +46,18 @@ class SshTarget(Target):
     user = "ubuntu"
 
     def start(self) -> None:
-        self.folder: Path = self.request.getfixturevalue("tmp_path")
+        self.folder = self.own_folder
         self.programs = Programs(self.folder / "programs")
-        self.patch.setattr(systemd, "FOLDERS", frozenset({str(self.programs.units)}))
         self.keys: dict[str, Key] = {}
         self.count = 0
         self.serve()
         self.proxy = TcpProxy(self.server.port)
         self.secrets = tuple(self.server.private_key.splitlines()[1:-1])
         keys = {"private_key": self.server.private_key, "host_key": self.server.host_key}
-        boto3.client("secretsmanager").create_secret(Name="ssh/key", SecretString=json.dumps(keys))
+        self.secret = self.put_secret(f"tracker/{self.deployment_type}", **keys)
         self.settings = Settings(
             allowed_hosts=["127.0.0.1"],
-            allowed_secrets=["ssh/*"],
+            allowed_secrets=["tracker/*"],
             allowed_files=[f"{self.folder}/files/*"],
             # A round with fewer looks: each is a connection.
             deadline=30,
@@ -83,13 +79,13 @@ class SshTarget(Target):
         main, other, unit = (f"{noun}-{self.count}" for noun in ("ours", "theirs", "unit"))
         for name in (main, other):
             self.run_container(name)
-        self.programs.unit(f"{unit}.service", file=self.programs.units / f"{unit}.service")
+        self.programs.unit(f"{unit}.service")
         ours: list[Key] = [("ssh:container", main), ("ssh:unit", f"{unit}.service")]
         metadata = {
             "ssh_host": "127.0.0.1",
             "ssh_port": str(self.proxy.port),
             "ssh_user": self.user,
-            "ssh_key_secret": "ssh/key",
+            "ssh_key_secret": self.secret,
             "runtime": "docker",
         }
         return Made(

@@ -45,7 +45,7 @@ class Files:
         self.settings = Settings(
             allowed_hosts=["127.0.0.1"], allowed_secrets=["ssh/*"], allowed_files=[f"{self.allowed}/*"]
         )
-        machine.programs.real("rm", "stat", "realpath", "cut")
+        machine.programs.real("stat", "realpath", "cut")
 
     def folder(self, name: str = "bp-1") -> Path:
         """One that was installed, with something in it."""
@@ -258,7 +258,6 @@ class FilesToo(SshTarget):
 
     def serve(self) -> None:
         super().serve()
-        self.programs.real("rm")
         (self.folder / "files").mkdir()
 
     def make(self) -> Made:
