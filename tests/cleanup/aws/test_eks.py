@@ -67,6 +67,7 @@ class Emulator(AwsTarget, HttpTarget):
 
     def stop(self) -> None:
         self.api.stop()
+        assert self.api.violations == []
         for name in list(self.server.backend.clusters):
             del self.server.backend.clusters[name]
 
@@ -278,6 +279,14 @@ class TestGoing:
         life.run(state)
         assert life.record.status == "Terminated"
         assert target.asked().count((NODEGROUP, "ng-1")) == 2
+
+    def test_parts_that_the_record_names_are_in_the_receipt_found_or_not(self, target: Emulator, life: Life) -> None:
+        target.cluster(NAME, groups=["ng-1"], profiles=[])
+        ids: dict[str, str | list[str]] = {"cluster_name": NAME, "nodegroup": ["ng-1", "ng-9"], "fargate_profile": "fp"}
+        life.clean_up(Made((CLUSTER, NAME), [], [], ids, region=REGION))
+        named = {(one.id, one.named_by): one.state for one in life.record.resources}
+        parts = [("ng-1", "nodegroup"), ("ng-9", "nodegroup"), ("fp", "fargate_profile")]
+        assert named == dict.fromkeys([(NAME, "cluster_name"), *parts], "gone")
 
     @pytest.mark.parametrize("status", ["CREATING", "FAILED"])
     def test_a_cluster_that_was_never_up_goes(self, target: Emulator, life: Life, status: str) -> None:
