@@ -200,32 +200,39 @@ def test_a_queue_takes_messages_only_from_its_rules_or_the_topic() -> None:
             assert all(source["Fn::GetAtt"].endswith("Rule.Arn") for source in sources), name
 
 
-# What may be deleted on EC2
+# What may be deleted on AWS
 
 MARKED = {"Null": {"aws:ResourceTag/Mark": "false"}}
 
 
-def on_ec2(action: str, **marks: Any) -> list[dict[str, Any]]:
-    document = rendered(RESOURCES["ReleaseEc2Policy"]["Properties"]["PolicyDocument"], **marks)
+def deleting(action: str, **marks: Any) -> list[dict[str, Any]]:
+    document = rendered(RESOURCES["ReleaseAwsPolicy"]["Properties"]["PolicyDocument"], **marks)
     return [s["Condition"] for s in document["Statement"] if action in s["Action"] and "Condition" in s]
 
 
 @pytest.mark.parametrize("require_mark", [True, False])
 @pytest.mark.parametrize(
-    "action", ["ec2:TerminateInstances", "ec2:DeleteNetworkInterface", "ec2:DeleteSecurityGroup", "ec2:DeleteKeyPair"]
+    "action",
+    [
+        "ec2:TerminateInstances",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DeleteSecurityGroup",
+        "ec2:DeleteKeyPair",
+        "eks:DeleteCluster",
+    ],
 )
-def test_instances_groups_and_keys_always_need_the_mark(action: str, require_mark: bool) -> None:
-    assert on_ec2(action, mark="Mark", require_mark=require_mark) == [MARKED]
+def test_instances_groups_keys_and_clusters_always_need_the_mark(action: str, require_mark: bool) -> None:
+    assert deleting(action, mark="Mark", require_mark=require_mark) == [MARKED]
 
 
 @pytest.mark.parametrize("action", ["ec2:DeleteVolume", "ec2:ReleaseAddress", "ec2:DisassociateAddress"])
 def test_volumes_and_addresses_need_the_mark_while_it_is_required(action: str) -> None:
-    assert on_ec2(action, mark="Mark", require_mark=True) == [MARKED]
-    assert on_ec2(action, mark="Mark", require_mark=False) == [{}]
+    assert deleting(action, mark="Mark", require_mark=True) == [MARKED]
+    assert deleting(action, mark="Mark", require_mark=False) == [{}]
 
 
 def test_without_a_mark_the_policy_is_still_whole() -> None:
-    assert on_ec2("ec2:TerminateInstances", mark="", require_mark=True) == [{}]
+    assert deleting("ec2:TerminateInstances", mark="", require_mark=True) == [{}]
 
 
 def test_a_mark_can_not_break_out_of_the_policy() -> None:
