@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import boto3
@@ -97,9 +99,15 @@ class Target:
         self.stop()
         self._stack.close()
 
+    @cached_property
+    def own_folder(self) -> Path:
+        """A folder of its own: several targets may be up at once."""
+        made: Path = self.request.getfixturevalue("tmp_path_factory").mktemp(self.deployment_type)
+        return made
+
     def put_secret(self, name: str, **content: str) -> str:
         """Put a secret where the tracker reads it, and say its name."""
-        client = self.secrets_manager or boto3.client("secretsmanager", region_name="eu-west-1")
+        client = self.secrets_manager or boto3.client("secretsmanager")
         client.create_secret(Name=name, SecretString=json.dumps(content))
         return name
 

@@ -210,7 +210,7 @@ class Sleep(HttpTarget):
     server: CloudHypervisor
 
     def start(self) -> None:
-        self.folder = Path(os.path.realpath(self.request.getfixturevalue("tmp_path")))
+        self.folder = Path(os.path.realpath(self.own_folder))
         self.path = self.folder / "vm-1.sock"
         self.settings = Settings(local_place=LocalPlace(HOST, boot_id()), allowed_files=[f"{self.folder}/*"])
         self.vmms: list[Vmm] = []
