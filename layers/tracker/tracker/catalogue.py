@@ -180,8 +180,9 @@ def _aws(prefix: str, kind: str, *, many: bool = False) -> Form:
 _GCP_NAME = "[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _GCP_PROJECT = Form(r"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project-1")
 _GCP = {**COMMON, "account": _GCP_PROJECT, "project_id": _GCP_PROJECT}
-_GCP_ZONE = Form("[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}-[a-z]", "europe-west1-b")
-_GCP_LOCATION = Form("[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}(?:-[a-z])?", "europe-west1")
+# "AI zones" are called such as us-central1-ai1a.
+_GCP_ZONE = Form("[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}-(?:ai[0-9])?[a-z]", "europe-west1-b")
+_GCP_LOCATION = Form("[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}(?:-(?:ai[0-9])?[a-z])?", "europe-west1")
 
 # Azure: the whole resource id. Its case doesn't matter to Azure; these two spellings of the group are in use. "Naming rules and
 # restrictions for Azure resources": a group's name may have parentheses, and letters that aren't ASCII, which aren't taken here.
@@ -391,7 +392,8 @@ CATALOGUE: dict[str, Entry] = {
         summary="A Compute Engine instance in the zone that is the record's region, with its disks and addresses",
         module="gcp.gce",
         ids={
-            **_machine(Form(f"{_GCP_NAME}|{_NUMBER}", "blueprint-1")),
+            # Google's discovery document, compute.instances.get: a name, or the number.
+            **_machine(Form(f"{_GCP_NAME}|[1-9][0-9]{{0,19}}", "blueprint-1")),
             "instance_name": Form(_GCP_NAME, "blueprint-1", kind="gcp:instance"),
             "disk": Form(_GCP_NAME, "blueprint-1-data", kind="gcp:disk", many=True),
             "address": Form(_GCP_NAME, "blueprint-1-ip", kind="gcp:address", many=True),

@@ -174,6 +174,12 @@ def test_an_instance_in_another_zone_is_named(target: StandIn, life: Life) -> No
     assert target.asked() == []
 
 
+def test_an_instance_in_a_zone_for_ai_is_looked_for_there(target: StandIn, life: Life) -> None:
+    life.clean_up(replace(target.make(), region="us-central1-ai1a"))
+    assert "no such zone" in message(life, "credentials")
+    assert "/zones/us-central1-ai1a/instances/" in target.server.calls[-2].path
+
+
 def test_a_zone_that_is_not_there_proves_nothing(target: StandIn, life: Life) -> None:
     life.clean_up(replace(target.make(), region="europe-west9-a"))
     assert "there is no such zone in project" in message(life, "credentials")

@@ -38,7 +38,7 @@ class StandIn(GoogleTarget):
 
     def start(self) -> None:
         super().start()
-        self.authority = Authority(Path(self.request.getfixturevalue("tmp_path")) / "authority")
+        self.authority = Authority(Path(self.own_folder) / "authority")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.authority.files("cluster", ("127.0.0.1",)))
         self.cluster = KubernetesApi(tls=context, token=TOKEN)

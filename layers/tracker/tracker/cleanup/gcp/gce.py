@@ -19,7 +19,7 @@ from tracker.cleanup.rest import Api, Gone
 from tracker.deployment import Deployment, Resource, ids_named
 from tracker.settings import Settings
 
-ZONE = r"[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}-[a-z]"
+ZONE = r"[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}-(ai[0-9])?[a-z]"
 # RFC 1035, as Compute Engine wants names.
 NAME = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 NUMBER = r"[1-9][0-9]{0,19}"

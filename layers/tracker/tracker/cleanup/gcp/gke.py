@@ -43,10 +43,13 @@ def _keep(found: Any) -> dict[str, str]:
     return {"created": str(found["createTime"]), "unique_id": str(found["id"])}
 
 
-def _is_ours(resource: Resource, found: Any, settings: Settings) -> None:
-    mark = settings.google_mark
-    if mark and not session.is_marked(found.get("resourceLabels") or {}, settings):
-        raise Refused("not_ours", f"cluster {resource.id} doesn't carry the label {mark}")
+def _is_ours(found: Any, settings: Settings) -> bool:
+    return not settings.google_mark or session.is_marked(found.get("resourceLabels") or {}, settings)
+
+
+def _must_be_ours(resource: Resource, found: Any, settings: Settings) -> None:
+    if not _is_ours(found, settings):
+        raise Refused("not_ours", f"cluster {resource.id} doesn't carry the label {settings.google_mark}")
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,9 @@ class ClusterKind(RestKind):
 
     def state(self, resource: Resource, settings: Settings) -> Look:
         look = super().state(resource, settings)
-        return (
-            look
-            if look.state != "present"
-            else self._after(self.service.open(resource.place, settings), resource, look)
-        )
+        if look.state != "present":
+            return look
+        return self._after(self.service.open(resource.place, settings), resource, look)
 
     def _nowhere(self, api: Api, resource: Resource, gone: Gone) -> NoReturn:
         everywhere = replace(resource, place=resource.place | {"location": "-"})
@@ -82,12 +83,12 @@ class ClusterKind(RestKind):
         if body.get("missingZones"):
             raise Unreachable(f"GET {path}: without {', '.join(body['missingZones'])}, where it may be")
         for found in body.get("clusters", []):
-            mark = api.settings.google_mark
-            if found["name"] == resource.id and (
-                not mark or session.is_marked(found.get("resourceLabels") or {}, api.settings)
-            ):
-                text = f"cluster {resource.id} isn't in {resource.place['location']}, but there is one in {found['location']}"
-                raise Refused("bad_id", f"{text}: correct the record's region")
+            if found["name"] == resource.id and _is_ours(found, api.settings):
+                here, there = resource.place["location"], found["location"]
+                text = (
+                    f"cluster {resource.id} isn't in {here}, but there is one in {there}: correct the record's region"
+                )
+                raise Refused("bad_id", text)
         raise gone
 
     def _after(self, api: Api, resource: Resource, look: Look) -> Look:
@@ -124,7 +125,7 @@ CLUSTER = ClusterKind(
     path=_CLUSTERS + "/{id}",
     form=r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
     status=_status,
-    allow=_is_ours,
+    allow=_must_be_ours,
     keep=_keep,
 )
 
@@ -163,11 +164,11 @@ _STAGES = {"cluster_name": ("gcp:cluster", AFTER_OBJECTS)}
 
 FACTS = Facts(
     credentials=(
-        "As GcpGce: a service account's key, or workload identity federation with AWS. The same token serves for the cluster's API server."
+        "As GcpGce: a service account's key, or workload identity federation with AWS. The same token serves for the cluster's API server, where "
+        "roles/container.developer or the cluster's own RBAC allows what is needed."
     ),
     permissions=(
         "container.clusters.{get,list,delete}, container.operations.list",
-        "in the cluster, by IAM (roles/container.developer) or its own RBAC:",
         *(f"in the cluster: {each}" for each in OUTLIVING_PERMISSIONS),
     ),
     order=(
@@ -187,7 +188,7 @@ FACTS = Facts(
     ),
     sources=(
         "Google's discovery document container.v1 (paths, forms, states, operations); the wording of the 400 while another operation runs: "
-        "Terraform's provider and reports of users; the name for outside (dnsEndpointConfig): GKE's documentation, from memory."
+        "Terraform's provider and reports of users; the name for outside (dnsEndpointConfig): the reference of GKE's clients."
     ),
 )
 

@@ -37,7 +37,7 @@ FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # A project's id, those of a domain too ("example.com:project").
 PROJECT = r"([a-z0-9-]+(\.[a-z0-9-]+)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
-LOCATION = r"[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}(-[a-z])?"
+LOCATION = r"[a-z]{2,16}-[a-z]{3,16}[0-9]{1,2}(-(ai[0-9])?[a-z])?"
 
 # Google words it in two ways: reasons of an answer ("resourceNotReady"), and codes of an operation ("RESOURCE_NOT_READY").
 IN_USE = r"resource_?in_?use|resource_?not_?ready"
