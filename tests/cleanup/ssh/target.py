@@ -217,7 +217,7 @@ class SshTarget(Target):
 
     @contextmanager
     def false_success(self, made: Made) -> Iterator[None]:
-        # As Docker's client up to version 20 was seen to do with --force.
+        # As older versions of Docker's client do with --force.
         with self.programs.failing("docker", "rm", "echo 'Error response from daemon: device is busy' >&2; exit 0"):
             yield
 
