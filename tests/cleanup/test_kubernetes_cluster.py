@@ -193,9 +193,12 @@ def test_a_key_that_is_none_is_refused(tls: Callable[..., tuple[KubernetesApi, A
     assert "s3cr3t-text" not in str(refused.value)
 
 
-def test_nothing_of_the_environments_proxies_is_used(api: KubernetesApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_nothing_of_the_environments_proxies_is_used(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
     with Cluster(Access(api.url, token=ADMIN)) as cluster:
         assert cluster.uid == api.uid
 

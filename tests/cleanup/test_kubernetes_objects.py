@@ -211,6 +211,14 @@ def test_a_deployment_is_gone_after_its_pods(api: KubernetesApi) -> None:
     assert not [key for key in api.objects if key[0] in ("pods", "replicasets")]
 
 
+def test_what_is_leaving_is_not_asked_again(api: KubernetesApi) -> None:
+    how = kind(api, "deployment")
+    resource = deployment(api, "web")
+    how.delete(resource, SETTINGS)
+    how.delete(resource, SETTINGS)
+    assert [call.method for call in api.calls].count("DELETE") == 1
+
+
 def test_what_holds_it_is_named(api: KubernetesApi) -> None:
     how = kind(api, "service")
     resource = create(api, "service", "front", spec={"type": "LoadBalancer"})

@@ -560,6 +560,7 @@ def test_a_stack_without_a_machine_reads_no_kubeconfig_of_one(
     with pytest.raises(Refused) as refused:
         discovered(stand_in, Settings())
     assert refused.value.error_class == "credentials"
+    assert "no machine of its own" in str(refused.value)
     assert stand_in.contacts() == 0
 
 
