@@ -68,7 +68,8 @@ class DigitalOceanServer(Account):
 
     @route("GET", "/v2/(?P<path>droplets|kubernetes/clusters)/(?P<id>[^/]+)/destroy_with_associated_resources")
     def hanging(self, request: Request, path: str, id: str) -> Reply:
-        if self.found(PATHS[path][0], id) is None:
+        thing = self.found(PATHS[path][0], id)
+        if thing is None or thing.body["status"] == {"state": "deleted"}:
             return self.not_found(request)
         names = {"droplets": ("reserved_ips", "volumes"), "kubernetes/clusters": ("load_balancers", "volumes")}[path]
         kinds = {name: PATHS[name][0] for name in names} | {"volume_snapshots": "digitalocean:volume_snapshot"}
