@@ -20,7 +20,7 @@ from tracker.settings import Settings
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 # The most that a page may hold.
 PER_PAGE = 500
-# "Unable to destroy server: Unable to remove VM: Server is currently locked"; "... Server is already pending destruction."
+# What a 500 says of a server that can't go yet: that it is "currently locked", or "already pending destruction".
 _NOT_NOW = "locked|pending"
 
 
