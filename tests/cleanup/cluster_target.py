@@ -1,12 +1,15 @@
 """What the targets of managed clusters share: what is in the cluster, whose API server answers beside the provider's."""
 
+from contextlib import suppress
 from typing import ClassVar
 
 from tests.cleanup.rest_target import AccountTarget
-from tests.conformance.target import Key
+from tests.conformance.life import Life
+from tests.conformance.target import Key, Made
 from tests.kubernetes_api import KubernetesApi
 from tests.standin import Request
 from tracker.cleanup import kubernetes_cluster
+from tracker.cleanup.contract import Unreachable
 from tracker.cleanup.kubernetes_objects import OBJECTS
 
 TOKEN = "token-of-the-cluster-itself"
@@ -82,3 +85,12 @@ class ClusterTarget(AccountTarget):
     def hasten(self) -> None:
         super().hasten()
         self.patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
+
+
+def run_unanswered(life: Life, made: Made) -> None:
+    """Register and clean up, with a cluster that doesn't answer: one attempt is lost on that, and the next goes on without it."""
+    life.register(made)
+    state = life.begin()
+    with suppress(Unreachable):
+        life.run(state)
+    life.run(state)

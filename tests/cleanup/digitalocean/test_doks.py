@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.certificates import Authority
-from tests.cleanup.cluster_target import INSIDE, RETAINED, TOKEN, ClusterTarget
+from tests.cleanup.cluster_target import INSIDE, RETAINED, TOKEN, ClusterTarget, run_unanswered
 from tests.cleanup.digitalocean.server import CLUSTER, MARK, DigitalOceanServer, DigitalOceanTarget, error
 from tests.cleanup.rest_target import Thing
 from tests.conformance.conftest import life, target
@@ -103,7 +103,7 @@ pytestmark = pytest.mark.parametrize("target_class", TARGETS)
 def test_a_cluster_that_does_not_answer_goes_with_what_it_made(target: StandIn, life: Life) -> None:
     made = target.make()
     target.cluster.stop()
-    life.clean_up(made)
+    run_unanswered(life, made)
     assert life.record.status == "Terminated"
     # Nobody says any more that one of its volumes is to be retained.
     assert target.left() == {*made.kept} - {volume(3)}

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.cleanup.cluster_target import INSIDE, RETAINED, TOKEN, ClusterTarget
+from tests.cleanup.cluster_target import INSIDE, RETAINED, TOKEN, ClusterTarget, run_unanswered
 from tests.cleanup.rest_target import Thing
 from tests.cleanup.vultr.server import CLUSTER, VultrServer, VultrTarget, error
 from tests.conformance.conftest import life, target
@@ -93,7 +93,7 @@ def test_a_cluster_that_does_not_answer_goes_with_what_it_deployed(target: Stand
         target.cluster.stop()
     else:
         target.server.access.clear()
-    life.clean_up(made)
+    run_unanswered(life, made)
     assert life.record.status == "Terminated"
     # Nobody says any more that one of its volumes is to be retained.
     assert {key for key in target.left() if key[0].startswith("vultr:")} == {*made.kept} - {block(3)}
