@@ -16,8 +16,8 @@ from tracker.cleanup.contract import Facts
 PAGE = Path(__file__).with_name("deployment-types.md")
 EVIDENCE: dict[Evidence, str] = {
     "real": "the real thing",
-    "engine": "the real thing's own software behind a stand-in of its API",
-    "emulator": "an emulator made by others, mended where it is kinder than the provider",
+    "engine": "real software of the same sort (QEMU for Cloud Hypervisor) behind a stand-in of the API",
+    "emulator": "a stand-in that behaves as the real thing was seen to: others' (moto), mended where it is kinder, or ours",
     "contract": "a stand-in of ours, each request and answer of which is checked against the provider's API description",
 }
 HEAD = """\

@@ -87,6 +87,9 @@ class SshServer:
             stdout, stderr = process.communicate()
         self._running.remove(process)
         with suppress(OSError, EOFError, paramiko.SSHException):
+            # A caller ends its side when it was told that the command runs: before that nothing must be said of its end.
+            channel.settimeout(ENDS_WITHIN)
+            channel.recv(1)
             channel.sendall(stdout)
             channel.sendall_stderr(stderr)
             if process.returncode >= 0:

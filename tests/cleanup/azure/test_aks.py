@@ -15,6 +15,7 @@ from tests.cleanup.azure.server import (
     existing,
     group_path,
 )
+from tests.cleanup.cluster_target import run_unanswered
 from tests.conformance.conftest import life, target
 from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
@@ -127,7 +128,7 @@ def test_a_cluster_that_cannot_be_asked_goes_all_the_same_and_says_what_may_be_l
 ) -> None:
     made = target.make()
     target.server.kubeconfig = ENTRA if why == "exec" else kubeconfig({"aks-1": f"http://127.0.0.1:{free_port()}"})
-    life.clean_up(made)
+    run_unanswered(life, made)
     assert life.record.status == "Terminated"
     assert {CLUSTER, NODES} & target.left() == set()
     (note,) = (resource for resource in life.record.resources if resource.state == "kept")

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from tests.certificates import Authority
+from tests.cleanup.cluster_target import run_unanswered
 from tests.cleanup.gcp.server import PROJECT, REGION, TOKEN, ZONE, GoogleTarget, error, incompatible, now
 from tests.conformance.conftest import life, target
 from tests.conformance.life import Life
@@ -138,7 +139,7 @@ def message(life: Life, error_class: str) -> str:
 def test_a_cluster_that_does_not_answer_goes_and_what_may_be_left_is_said(target: StandIn, life: Life) -> None:
     made = target.make()
     target.cluster.stop()
-    life.clean_up(made)
+    run_unanswered(life, made)
     assert life.record.status == "Terminated"
     note = next(each for each in life.record.resources if each.kind == "kubernetes:objects")
     assert note.state == "kept"

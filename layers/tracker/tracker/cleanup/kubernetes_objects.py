@@ -72,6 +72,11 @@ DETAIL_MAX = 512
 # RFC 1123: labels and subdomains.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?!.{{254}}){_LABEL}(?:\.{_LABEL})*")
+MAYBE_RETAINED = (
+    "the cluster doesn't answer, and alone knows whether the volume is to be retained; "
+    'metadata.delete_dependents = "all" would delete it'
+)
+_NO_ANSWER = "the cluster doesn't answer"
 _UNANSWERED = "the cluster doesn't answer: a load balancer or a disk that this made may be left"
 
 type Reach = Callable[[Resource, Settings], Cluster]
@@ -255,9 +260,9 @@ def listed(cluster: Cluster, noun: str, namespace: str = "") -> list[Body]:
 def inside(deployment: Deployment, cluster: Resource, reach: Callable[[], Cluster]) -> list[Resource]:
     """What has to go before `cluster`, while it still answers (`outliving`).
 
-    One that doesn't answer mustn't stay for ever: nothing is added then, what was found in an earlier round is kept and says what
-    may be left, and so does a resource "kubernetes:objects" for the whole of it. What else `reach` raises is the provider's
-    word, and passes.
+    One that doesn't answer, the second time in a round, mustn't stay for ever: nothing is added then, what was found in an earlier
+    round is kept and says what may be left, and so does a resource "kubernetes:objects" for the whole of it. What else `reach`
+    raises is the provider's word, and passes.
     """
     known = [each for each in deployment.resources if each.kind.startswith("kubernetes:")]
     note = Resource("kubernetes:objects", cluster.id, cluster.place, state="kept")
@@ -271,6 +276,9 @@ def inside(deployment: Deployment, cluster: Resource, reach: Callable[[], Cluste
         with opening as answering:
             found = outliving(answering, {**cluster.place, "cluster": cluster.id})
     except Unreachable as unreachable:
+        if _is_first_attempt(deployment):
+            # What is lost once is soon there again; what the objects made would be paid for until someone finds it.
+            raise
         return _unanswered(known, note, unreachable)
     keys = {each.key for each in found}
     again = [replace(each, state="unseen", detail="") for each in known if each.detail == _UNANSWERED]
@@ -282,8 +290,19 @@ def inside(deployment: Deployment, cluster: Resource, reach: Callable[[], Cluste
     ]
 
 
+def is_answered(objects: list[Resource]) -> bool:
+    """Whether a cluster answered: what `inside` gave is all that there is in it."""
+    return not any(each.kind == "kubernetes:objects" and each.detail.startswith(_NO_ANSWER) for each in objects)
+
+
+def _is_first_attempt(deployment: Deployment) -> bool:
+    """Whether this round has met no error yet. A plan attempts nothing, and shows what would become of it."""
+    error, cleanup = deployment.cleanup.last_error, deployment.cleanup
+    return deployment.status == "Terminating" and (error is None or error.round != cleanup.round)
+
+
 def _unanswered(known: list[Resource], note: Resource, why: Unreachable) -> list[Resource]:
-    text = f"the cluster doesn't answer ({why}): a load balancer or a disk that its objects made may be left"
+    text = f"{_NO_ANSWER} ({why}): a load balancer or a disk that its objects made may be left"
     kept = [replace(each, state="kept", detail=_UNANSWERED) for each in known if each.state not in ("gone", "kept")]
     return [*kept, replace(note, detail=clipped(text, DETAIL_MAX))]
 

@@ -18,12 +18,14 @@ from tracker.cleanup.contract import Busy, Facts, Kind
 from tracker.cleanup.digitalocean.api import DIGITALOCEAN, UUID, VOLUME, is_marked, must_be_marked
 from tracker.cleanup.kubernetes_objects import (
     AFTER_OBJECTS,
+    MAYBE_RETAINED,
     OUTLIVING_PERMISSIONS,
     Access,
     Cluster,
     ClusterGone,
     NoAccess,
     inside,
+    is_answered,
     kinds,
 )
 from tracker.cleanup.rest import Api, Gone, RestKind
@@ -131,7 +133,7 @@ FACTS = Facts(
     limits=(
         "Of what DigitalOcean associates with a cluster only this is taken to be of its making: load balancers with its tag "
         "`k8s:<id>` or a name as Kubernetes gives them, and volumes with that tag that are called `pvc-...`. Others are kept, and so "
-        "are snapshots of volumes, and volumes that are to be retained as long as the cluster can say so."
+        "are snapshots of volumes, and volumes that are to be retained, or may be, since the cluster doesn't answer."
     ),
     sources=(
         "DigitalOcean's OpenAPI document (7c1300c); its cloud controller manager and CSI driver, for tags and names; 422 while it is "
@@ -149,6 +151,7 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
         objects = inside(deployment, cluster, lambda: _reach(cluster, settings)) if is_up else []
         yield from objects
         retained = {e.id for e in [*deployment.resources, *objects] if e.kind == "kubernetes:persistentvolume"}
+        known = {each.key for each in deployment.resources if each.state != "kept"}
         path = CLUSTER.at(cluster, CLUSTER.path + "/destroy_with_associated_resources")
         body = api.get(path)
         for items in ("load_balancers", "volumes", "volume_snapshots"):
@@ -161,9 +164,12 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
                         yield resource
                     elif thing["name"] in retained:
                         yield rest.kept(resource, _RETAINED)
+                    elif not _is_made_by(cluster, kind, thing):
+                        yield rest.kept(resource, _ONLY_FOUND)
+                    elif kind == "digitalocean:volume" and not is_answered(objects) and resource.key not in known:
+                        yield rest.kept(resource, MAYBE_RETAINED)
                     else:
-                        made = _is_made_by(cluster, kind, thing)
-                        yield resource if made else rest.kept(resource, _ONLY_FOUND)
+                        yield resource
 
     return rest.discovered(deployment, settings, _KINDS, _STAGES, hanging)
 

@@ -16,12 +16,14 @@ from tracker.cleanup import rest
 from tracker.cleanup.contract import Busy, Facts, Kind
 from tracker.cleanup.kubernetes_objects import (
     AFTER_OBJECTS,
+    MAYBE_RETAINED,
     OUTLIVING_PERMISSIONS,
     Cluster,
     ClusterGone,
     NoAccess,
     access_of,
     inside,
+    is_answered,
     kinds,
 )
 from tracker.cleanup.rest import Api, Gone
@@ -111,7 +113,7 @@ FACTS = Facts(
     duration="Five to twenty minutes.",
     limits=(
         "Of the block storage that is linked to a cluster only what is called `pvc-...` is taken to be of its making; the rest is kept, "
-        "and so is what is to be retained, as long as the cluster can say so. Vultr doesn't list a cluster's file systems (VFS). An "
+        "and so is what is to be retained, or may be, since the cluster doesn't answer. Vultr doesn't list a cluster's file systems (VFS). An "
         "account is known by its e-mail address: if that changes, metadata.account or the setting must follow."
     ),
     sources=(
@@ -129,6 +131,7 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
         objects = inside(deployment, cluster, lambda: _reach(cluster, settings))
         yield from objects
         retained = {e.id for e in [*deployment.resources, *objects] if e.kind == "kubernetes:persistentvolume"}
+        known = {each.key for each in deployment.resources if each.state != "kept"}
         path = CLUSTER.at(cluster, CLUSTER.path + "/resources")
         linked = api.get(path)["resources"]
         for balancer in rest.listed(linked, "load_balancer", path):
@@ -139,7 +142,11 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
                 yield resource
             elif block["label"] in retained:
                 yield rest.kept(resource, _RETAINED)
+            elif not block["label"].startswith("pvc-"):
+                yield rest.kept(resource, _ONLY_FOUND)
+            elif not is_answered(objects) and resource.key not in known:
+                yield rest.kept(resource, MAYBE_RETAINED)
             else:
-                yield resource if block["label"].startswith("pvc-") else rest.kept(resource, _ONLY_FOUND)
+                yield resource
 
     return rest.discovered(deployment, settings, _KINDS, _STAGES, hanging)
