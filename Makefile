@@ -9,6 +9,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AWS_PROFILE
 export SAM_CLI_TELEMETRY := 0
 
 ARGS ?=
+# For tests that don't disturb each other.
+PARALLEL := -n auto
 PYTHON := .venv/bin/python
 UV := .local/bin/uv
 DYNAMODB := .local/dynamodb-local
@@ -41,7 +43,12 @@ replay: setup ## Try the webhook deliveries anew that were given up; ARGS="--sta
 
 .PHONY: test
 test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to pytest
+ifeq ($(ARGS),)
+	@.venv/bin/pytest --ignore tests/conformance
+	@.venv/bin/pytest tests/conformance $(PARALLEL)
+else
 	@.venv/bin/pytest $(ARGS)
+endif
 
 .PHONY: test-real
 test-real: setup local-dynamodb ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd, busybox, QEMU and the Kubernetes control plane
@@ -53,7 +60,7 @@ test-long: setup ## The proofs in full: every crash point, 10,000 random steps; 
 
 .PHONY: matrix
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
-	@.venv/bin/pytest tests/conformance -m "not real" --quiet --matrix .local/matrix.json $(ARGS)
+	@.venv/bin/pytest tests/conformance -m "not real" --quiet $(PARALLEL) --matrix .local/matrix.json $(ARGS)
 
 .PHONY: compare
 compare: setup

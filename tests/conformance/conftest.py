@@ -13,6 +13,7 @@ from tests.conformance.target import Target
 from tests.real_targets import busybox, docker_engine, labels, make_key, make_sshd, sshd
 from tests.table import create_table
 
+TRIED = "tried"
 __all__ = ["busybox", "docker_engine", "labels", "make_key", "make_sshd", "sshd"]
 
 
@@ -32,9 +33,17 @@ def life(target: Target) -> Life:
     return Life(target, "tracker")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say in each test's report what it tries."""
+    for item in items:
+        mark, callspec = item.get_closest_marker("fault"), getattr(item, "callspec", None)
+        if mark and callspec:
+            item.user_properties.append((TRIED, f"{callspec.params['target_class'].deployment_type} {mark.args[0]}"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     path: str | None = config.getoption("--matrix")
-    if path:
+    if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Matrix(Path(path)), "matrix")
 
 
@@ -45,14 +54,12 @@ class _Matrix:
         self._path = path
         self._results = matrix.Results()
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
-        outcome: Any = yield
-        report: pytest.TestReport = outcome.get_result()
-        callspec = getattr(item, "callspec", None)
-        mark = item.get_closest_marker("fault")
-        if mark and callspec:
-            self._results.add(callspec.params["target_class"], mark.args[0], str(report.when), report.outcome)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of whichever process ran it."""
+        for name, value in report.user_properties:
+            if name == TRIED:
+                deployment_type, fault = str(value).split(" ")
+                self._results.add(deployment_type, fault, str(report.when), report.outcome)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,8 @@ from tracker.rounds import Answer, Round, State
 
 KEY = "svc-1"
 STEPS_MAX = 400
+# Seconds: as long as any wait that a provider asks for, and a fraction of the looks of two hours.
+DEADLINE = 600
 
 
 class Life:
@@ -25,9 +27,18 @@ class Life:
         self.target = target
         self.clock = Clock(datetime.now(UTC))
         self.store = Records(table, clock=self.clock, pause=lambda _seconds: None)
-        self.lifecycle = Lifecycle(self.store, MemoryWorkflow(), target.settings, self.clock)
+        self.lifecycle = self._lifecycle(deadline=DEADLINE, cluster_deadline=DEADLINE)
         self.answers: list[Answer] = []
         self._count = 0
+
+    def be_patient(self) -> None:
+        """Rounds last as long as they do."""
+        self.lifecycle = self._lifecycle()
+
+    def _lifecycle(self, **changes: int) -> Lifecycle:
+        shorter = {key: min(seconds, getattr(self.target.settings, key)) for key, seconds in changes.items()}
+        settings = msgspec.structs.replace(self.target.settings, **shorter)
+        return Lifecycle(self.store, MemoryWorkflow(), settings, self.clock)
 
     def said(self, made: Made, **changes: Any) -> dict[str, Any]:
         """The registration's body."""

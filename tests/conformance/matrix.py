@@ -33,17 +33,26 @@ class Results:
     """By type and fault. One failed test of a fault is its failure; what wasn't tried isn't there."""
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[str, str]] = {}
-        self._targets: dict[str, type[Target]] = {}
+        self._tried: dict[tuple[str, str], str] = {}
+        self._targets = {target.deployment_type: target for target in reversed(targets())}
 
-    def add(self, target: type[Target], fault: str, when: str, outcome: str) -> None:
+    def add(self, deployment_type: str, fault: str, when: str, outcome: str) -> None:
         """What became of one phase of one test."""
         if outcome == "skipped" or (when != "call" and outcome == "passed"):
             return
-        self._targets[target.deployment_type] = target
-        row = self._found.setdefault(target.deployment_type, dict.fromkeys(target.na, "n/a"))
-        if outcome != "passed" or row.get(fault) != "fail":
-            row[fault] = "pass" if outcome == "passed" else "fail"
+        key = (deployment_type, fault)
+        if outcome != "passed" or self._tried.get(key) != "fail":
+            self._tried[key] = "pass" if outcome == "passed" else "fail"
+
+    @property
+    def _found(self) -> dict[str, dict[str, str]]:
+        """The rows, in the catalogue's order."""
+        types = [name for name in CATALOGUE if any(each == name for each, _ in self._tried)]
+        return {
+            name: dict.fromkeys(self._targets[name].na, "n/a")
+            | {fault: result for (each, fault), result in self._tried.items() if each == name}
+            for name in types
+        }
 
     def as_json(self) -> str:
         """`{type: {fault: pass | fail | n/a}}`."""
@@ -64,8 +73,8 @@ class Results:
             yield f"{n:>3} {fault}: {sentence}"
         yield ""
         yield f"{SIGNS['pass']} holds  {SIGNS['fail']} FAILS  {SIGNS['n/a']} can't be, because:"
-        for name, target in self._targets.items():
-            for fault, reason in target.na.items():
+        for name in self._found:
+            for fault, reason in self._targets[name].na.items():
                 yield f"    {name}, {fault}: {reason}"
         counts = [list(row.values()).count(each) for each in SIGNS for row in [_flat(self._found)]]
         yield f"{len(self._found)} types: " + ", ".join(f"{n} {each}" for n, each in zip(counts, SIGNS, strict=True))

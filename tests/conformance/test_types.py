@@ -274,6 +274,7 @@ def test_a_throttle_waits_for_as_long_as_it_says(target: Target, life: Life) -> 
 
 @fault("never-ends")
 def test_what_never_ends_is_refused_at_the_deadline(target: Target, life: Life) -> None:
+    life.be_patient()
     made = target.make()
     life.register(made)
     with target.stuck(made, made.main):
