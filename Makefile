@@ -9,8 +9,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AWS_PROFILE
 export SAM_CLI_TELEMETRY := 0
 
 ARGS ?=
-# For tests that don't disturb each other.
-PARALLEL := -n auto
+# What shares a stack is one group, in one process.
+PARALLEL := -n 2 --dist loadgroup
 PYTHON := .venv/bin/python
 UV := .local/bin/uv
 DYNAMODB := .local/dynamodb-local
@@ -44,8 +44,7 @@ replay: setup ## Try the webhook deliveries anew that were given up; ARGS="--sta
 .PHONY: test
 test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to pytest
 ifeq ($(ARGS),)
-	@.venv/bin/pytest --ignore tests/conformance
-	@.venv/bin/pytest tests/conformance $(PARALLEL)
+	@.venv/bin/pytest $(PARALLEL)
 else
 	@.venv/bin/pytest $(ARGS)
 endif

@@ -27,6 +27,8 @@ ENVIRONMENT = {
 # What needs something real beside Python: the tests of these fixtures, and the proofs, which are longer then.
 REAL_FIXTURES = {"docker_engine", "dynamodb_local", "make_sshd"}
 REAL_FOLDERS = ("tests/proof/", "tests/real/")
+# Of a run in several processes, these are all in one: they share a stack, or measure time.
+TOGETHER = ("tests/local/", "tests/stack/", "tests/real/")
 LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 
@@ -43,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         wanted = set(getattr(item, "fixturenames", ()))
         if wanted & REAL_FIXTURES or item.nodeid.startswith(REAL_FOLDERS):
             item.add_marker("real")
+        if item.nodeid.startswith(TOGETHER):
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture(autouse=True)

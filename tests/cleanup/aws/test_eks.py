@@ -255,6 +255,7 @@ class TestGoing:
         monkeypatch.setattr(target.server, "takes", {NODEGROUP: 8 * 60, CLUSTER: 12 * 60})
         target.cluster(NAME, groups=["ng-1", "ng-2"], profiles=[])
         began = life.clock.now
+        life.be_patient()
         life.clean_up(Made((CLUSTER, NAME), [], [], {"cluster_name": NAME}, region=REGION))
 
         assert life.record.status == "Terminated"
