@@ -55,7 +55,7 @@ test-real: setup local-dynamodb ## The tests of real targets and the proofs, non
 
 .PHONY: test-long
 test-long: setup ## The proofs in full: every crash point, 10,000 random steps; a quarter of an hour
-	@TRACKER_CRASH_POINTS=all TRACKER_RANDOM_STEPS=10000 .venv/bin/pytest tests/proof $(ARGS)
+	@TRACKER_CRASH_POINTS=all TRACKER_RANDOM_STEPS=10000 .venv/bin/pytest tests/proof -rP $(ARGS)
 
 .PHONY: matrix
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
