@@ -374,6 +374,8 @@ def test_the_namespace_that_a_deployment_made_goes_last_with_all_that_is_left_in
     made = target.make()
     target.server.ask("DELETE", target.path(("kubernetes:deployment", "neighbour")))
     life = alive(target)
+    # The real controller of namespaces waits for seconds of its own.
+    life.be_patient()
     life.clean_up(without(made, delete_namespace="true", delete_dependents="all"))
     assert life.answers[-1].outcome == "gone", life.record.cleanup.last_error
     assert target.left() == set()
