@@ -11,7 +11,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from tests.conformance.life import KEY, Life
+from tests.conformance.life import Life
 from tests.conformance.matrix import targets
 from tests.conformance.target import FAULTS, Made, Target, When
 from tracker.catalogue import CATALOGUE, entry
@@ -26,24 +26,22 @@ BOTH = pytest.mark.parametrize("when", ["look", "delete"])
 TRANSPORT = ("server-error", "refused", "reset", "hung", "cut")
 
 
-def fault(name: str) -> Callable[[Any], Any]:
-    """Tries one fault on every target where it can be."""
-    if name not in FAULTS:
-        raise ValueError(name)
+def fault(*names: str) -> Callable[[Any], Any]:
+    """Tries a fault on every target where it can be. A test that tries several takes the `name` of each."""
+    if not set(names) <= FAULTS.keys():
+        raise ValueError(names)
     params = [
         pytest.param(
-            target,
-            id=f"{target.deployment_type}{'-real' if target.is_real else ''}",
-            marks=[pytest.mark.real] if target.is_real else [],
+            *((target, name) if len(names) > 1 else (target,)),
+            id=f"{target.deployment_type}{'-real' if target.is_real else ''}{f'-{name}' if len(names) > 1 else ''}",
+            marks=[pytest.mark.fault(name), *([pytest.mark.real] if target.is_real else [])],
         )
+        for name in names
         for target in TARGETS
         if name not in target.na
     ]
-
-    def marked(test: Any) -> Any:
-        return pytest.mark.fault(name)(pytest.mark.parametrize("target_class", params)(test))
-
-    return marked
+    arguments = ["target_class", "name"] if len(names) > 1 else ["target_class"]
+    return pytest.mark.parametrize(arguments, params)
 
 
 def refused(life: Life, error_class: str) -> None:
@@ -291,8 +289,10 @@ def test_what_never_ends_is_refused_at_the_deadline(target: Target, life: Life) 
 # What goes wrong on the way
 
 
-def _fails(target: Target, life: Life, name: str, when: When) -> None:
-    """An attempt was spent, nothing counts as gone that isn't; and when all is well again, it goes."""
+@fault(*TRANSPORT)
+@BOTH
+def test_what_breaks_on_the_way_is_an_attempt(target: Target, life: Life, name: str, when: When) -> None:
+    """Nothing counts as gone that isn't; and when all is well again, it goes."""
     made = target.make()
     life.register(made)
     with target.failing(name, when):
@@ -307,36 +307,6 @@ def _fails(target: Target, life: Life, name: str, when: When) -> None:
     life.give_back(state)
     life.run(life.begin())
     gone(life, made)
-
-
-@fault("server-error")
-@BOTH
-def test_5xx_is_an_attempt(target: Target, life: Life, when: When) -> None:
-    _fails(target, life, "server-error", when)
-
-
-@fault("refused")
-@BOTH
-def test_a_refused_connection_is_an_attempt(target: Target, life: Life, when: When) -> None:
-    _fails(target, life, "refused", when)
-
-
-@fault("reset")
-@BOTH
-def test_a_reset_connection_is_an_attempt(target: Target, life: Life, when: When) -> None:
-    _fails(target, life, "reset", when)
-
-
-@fault("hung")
-@BOTH
-def test_an_answer_that_never_comes_is_an_attempt(target: Target, life: Life, when: When) -> None:
-    _fails(target, life, "hung", when)
-
-
-@fault("cut")
-@BOTH
-def test_an_answer_that_is_cut_short_is_an_attempt(target: Target, life: Life, when: When) -> None:
-    _fails(target, life, "cut", when)
 
 
 @fault("false-success")
@@ -454,9 +424,5 @@ def test_what_cannot_be_tried_says_why(target: type[Target]) -> None:
 
 
 def test_every_type_that_is_served_is_tried() -> None:
-    served = {name for name, type_ in CATALOGUE.items() if type_.module}
-    assert served == {target.deployment_type for target in TARGETS if not target.is_real}
-    assert len({target.deployment_type for target in TARGETS if not target.is_real}) == len(
-        [target for target in TARGETS if not target.is_real]
-    )
-    assert KEY
+    served = [name for name, type_ in CATALOGUE.items() if type_.module]
+    assert served == [target.deployment_type for target in TARGETS if not target.is_real]

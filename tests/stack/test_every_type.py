@@ -41,7 +41,7 @@ class Secrets:
         self.kept.append(secret)
 
 
-def of_each_type(request: pytest.FixtureRequest, *, real: bool) -> list[type[Target]]:
+def of_each_type(*, real: bool) -> list[type[Target]]:
     """One target of each type: the real one if it is wished and there is one."""
     found = {target.deployment_type: target for target in targets() if not target.is_real}
     return list((found | {t.deployment_type: t for t in targets() if t.is_real and real}).values())
@@ -93,7 +93,7 @@ def test_every_type_is_registered_terminated_and_proven_gone(
         pytest.skip("REQUIRE_REAL=1 isn't set: each real target is tried by itself")
     with ExitStack() as stack:
         secrets, running = Secrets(), []
-        for target_class in of_each_type(request, real=real):
+        for target_class in of_each_type(real=real):
             target = target_class(request, monkeypatch)
             target.secrets_manager = secrets
             running.append(stack.enter_context(target))

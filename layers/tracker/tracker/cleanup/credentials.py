@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracker.cleanup import secrets
+from tracker.cleanup.calls import redacted
 from tracker.cleanup.contract import Refused
 from tracker.settings import Settings
 
@@ -22,13 +23,7 @@ class Credential:
 
     def redacted(self, text: str) -> str:
         """A text in which nothing of the credential is left, should a provider have quoted it."""
-        for secret in sorted(self.texts.values(), key=len, reverse=True):
-            text = text.replace(secret, "***") if len(secret) >= SHORTEST else text
-        return text
-
-
-# Shorter texts aren't secrets (a region, a user's name), and would tear words apart.
-SHORTEST = 8
+        return redacted(text, self.texts.values())
 
 
 def find(

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
@@ -24,6 +23,7 @@ import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 
+from tracker.cleanup.calls import is_loopback, redacted
 from tracker.cleanup.contract import Busy, Refused, Unreachable
 from tracker.deployment import clipped
 
@@ -43,8 +43,6 @@ _SERVER = re.compile(
     r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?!.*\.\.)(?:/[A-Za-z0-9._~:-]+)*/?"
 )
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-# Shorter texts aren't secrets, and would tear words apart.
-_SHORTEST = 8
 
 
 class Gone(Exception):
@@ -80,7 +78,7 @@ class Access:
     def __post_init__(self) -> None:
         if not _SERVER.fullmatch(self.server):
             raise Refused("credentials", "the cluster's server isn't an https:// URL")
-        if self.server.startswith("http:") and not _is_loopback(urlsplit(self.server).hostname):
+        if self.server.startswith("http:") and not is_loopback(urlsplit(self.server).hostname):
             raise Refused("credentials", f"{self.server}: https only, or this machine itself")
         if self.token and not _TOKEN.fullmatch(self.token):
             raise Refused("credentials", f"{self.server}: its token isn't one")
@@ -91,9 +89,7 @@ class Access:
 
     def redacted(self, text: str) -> str:
         """A text in which nothing of the credential is left, should something have quoted it."""
-        for secret in (self.token, self.key, self.certificate):
-            text = text.replace(secret, "***") if len(secret) >= _SHORTEST else text
-        return text
+        return redacted(text, (self.token, self.key, self.certificate))
 
 
 class Answer(NamedTuple):
@@ -402,10 +398,3 @@ def _retry_after(answer: Answer, status: dict[str, Any]) -> float:
     if isinstance(seconds, int):
         return float(max(0, seconds))
     return THROTTLED_FOR if answer.status == HTTPStatus.TOO_MANY_REQUESTS else 0.0
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ip_address(host or "").is_loopback
-    except ValueError:
-        return False

@@ -5,7 +5,6 @@ like its documentation. No answer counts before the provider itself said whose t
 key, or in another account, proves nothing.
 """
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from tracker.cleanup import credentials
+from tracker.cleanup.calls import is_loopback
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
 from tracker.cleanup.credentials import Credential
 from tracker.deployment import Deployment, Resource, clipped, ids_named
@@ -446,14 +446,6 @@ def retry_after(answer: Answer) -> float:
     if re.fullmatch(r"\d{9,11}", reset):
         return max(0.0, int(reset) - time.time())
     return THROTTLED_FOR if answer.status == HTTPStatus.TOO_MANY_REQUESTS else 0.0
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine itself."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 class _Held:

@@ -26,6 +26,7 @@ from msgspec import structs
 from requests.auth import AuthBase
 
 from tracker.cleanup import credentials, rest
+from tracker.cleanup.calls import is_loopback
 from tracker.cleanup.contract import Busy, Look, Refused, Unreachable
 from tracker.cleanup.credentials import Credential
 from tracker.cleanup.rest import Api, Meant, Service
@@ -215,7 +216,7 @@ def _trusted(credential: Credential, key: str) -> None:
     """Refused, if a credential would go to anyone but Google, or this machine itself."""
     parts = urlsplit(credential.texts.get(key, ""))
     host = parts.hostname or ""
-    if rest.is_loopback(host) or (parts.scheme == "https" and host.endswith(".googleapis.com")):
+    if is_loopback(host) or (parts.scheme == "https" and host.endswith(".googleapis.com")):
         return
     raise Refused("credentials", f"{credential.source}: {key} leads to {host!r}, which isn't Google's")
 

@@ -6,7 +6,6 @@ as it was seen, so that another one that got its name is let alone. A volume has
 the engine calls its creation time moves with every file that is made in it.
 """
 
-import ipaddress
 import re
 import socket
 import ssl
@@ -28,6 +27,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tracker.cleanup import secrets
+from tracker.cleanup.calls import is_loopback
 from tracker.cleanup.containers import NAME, SWARM_SERVICE, is_called, refuse_swarm
 from tracker.cleanup.contract import Busy, Facts, Kind, Look, Refused, Unreachable
 from tracker.cleanup.ssh_connection import PORT, Login, channel, connect, understood
@@ -344,7 +344,7 @@ def _way(place: dict[str, str], settings: Settings, stack: ExitStack) -> "_Way":
         return _Way(_Opened(lambda: cast(socket.socket, channel(client, argv, TIMEOUT))))
     if parts["scheme"] == "tcp" and port and secret:
         return _Way(HTTPSConnectionPool(name, port, ssl_context=_tls(secret, settings)))
-    if parts["scheme"] == "tcp" and port and _is_loopback(name):
+    if parts["scheme"] == "tcp" and port and is_loopback(name):
         return _Way(HTTPConnectionPool(name, port))
     needed = "a port and docker_tls_secret" if parts["scheme"] == "tcp" else "a user and docker_ssh_secret"
     raise Refused("missing_id", f"docker_host {host} needs {needed}")
@@ -398,13 +398,6 @@ def _unix_socket(path: str) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _tls(secret: str, settings: Settings) -> ssl.SSLContext:
