@@ -3,6 +3,8 @@
 from contextlib import suppress
 from typing import ClassVar
 
+import pytest
+
 from tests.cleanup.rest_target import AccountTarget
 from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
@@ -82,9 +84,9 @@ class ClusterTarget(AccountTarget):
         noun = next((noun for noun, each in OBJECTS.items() if each.plural == plural), "")
         return (f"kubernetes:{noun}", f"{namespace}/{name}") if call.method == "DELETE" else None
 
-    def hasten(self) -> None:
-        super().hasten()
-        self.patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
+        super().hasten(patch)
+        patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
 
 
 def run_unanswered(life: Life, made: Made) -> None:

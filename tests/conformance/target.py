@@ -255,19 +255,20 @@ class HttpTarget(Target):
                 found = Fault("answer", method, path, lambda request: self.error(503, f"broken {_quoted(request)}"))
             case "hung":
                 found = Fault("hang", method, path)
-                self.hasten()
             case "reset":
                 found = Fault("reset", method, path)
             case "cut":
                 found = Fault("cut", method, path)
             case _:
                 raise ValueError(fault)
-        with self.server.failing(found):
+        with self.server.failing(found), pytest.MonkeyPatch.context() as patch:
+            if kind == "hung":
+                self.hasten(patch)
             yield
 
-    def hasten(self) -> None:
-        """Make the limits of time short that calls have, so that a test of them is."""
-        self.patch.setattr(rest, "READ_TIMEOUT", 0.4)
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
+        """Make the limits of time short that calls have, so that a test of them is: no longer than the fault lasts."""
+        patch.setattr(rest, "READ_TIMEOUT", 0.4)
 
     @contextmanager
     def throttled(self, seconds: int, times: int) -> Iterator[None]:

@@ -183,7 +183,7 @@ class Emulator(AwsTarget, HttpTarget):
             with super().failing(fault, when):
                 yield
 
-    def hasten(self) -> None:
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
         """`hasty` does."""
 
     def busy(self, made: Made, times: int) -> AbstractContextManager[object]:

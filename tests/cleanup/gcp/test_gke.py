@@ -93,9 +93,9 @@ class StandIn(GoogleTarget):
         noun = next(noun for noun, each in OBJECTS.items() if each.plural == plural)
         return f"kubernetes:{noun}", f"{namespace}/{name}"
 
-    def hasten(self) -> None:
-        super().hasten()
-        self.patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
+        super().hasten(patch)
+        patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
 
     def misplaced(self, made: Made) -> Made:
         return replace(made, region=ZONE)

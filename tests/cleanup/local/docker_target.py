@@ -14,7 +14,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.cleanup.local.engines import Engine, Proxy
-from tests.conformance.target import Evidence, HttpTarget, Key, Made, When
+from tests.conformance.target import Evidence, HttpTarget, Key, Made
 from tests.standin import Fault, Reply, Request
 from tracker.cleanup.local import docker
 from tracker.settings import Settings
@@ -148,14 +148,9 @@ class DockerTarget(HttpTarget):
         yield
         self.engine.__dict__ |= {key: before[key] for key in ("id", "containers", "networks", "volumes")}
 
-    @contextmanager
-    def failing(self, fault: str, when: When) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as self._hurry, super().failing(fault, when):
-            yield
-
-    def hasten(self) -> None:
-        self._hurry.setattr(docker, "TIMEOUT", 1.5)
-        self._hurry.setattr(docker, "DELETION_TIMEOUT", 0.4)
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(docker, "TIMEOUT", 1.5)
+        patch.setattr(docker, "DELETION_TIMEOUT", 0.4)
 
     @contextmanager
     def busy(self, made: Made, times: int) -> Iterator[None]:

@@ -312,9 +312,9 @@ class Sleep(HttpTarget):
     def error(self, status: int, text: str) -> Reply:
         return failed(status, text)
 
-    def hasten(self) -> None:
-        self.patch.setattr(cloud_hypervisor, "TIMEOUT", 0.4)
-        self.patch.setattr(cloud_hypervisor, "ACTION_TIMEOUT", 0.4)
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(cloud_hypervisor, "TIMEOUT", 0.4)
+        patch.setattr(cloud_hypervisor, "ACTION_TIMEOUT", 0.4)
 
     def denials(self) -> list[str]:
         return ["EACCES"]

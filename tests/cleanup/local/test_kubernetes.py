@@ -264,8 +264,8 @@ class KubernetesTarget(HttpTarget):
         assert body
         return [each for each in body["metadata"].get("finalizers", []) if each != without]
 
-    def hasten(self) -> None:
-        self.patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
+    def hasten(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(kubernetes_cluster, "READ_TIMEOUT", 0.4)
 
 
 class RealTarget(KubernetesTarget):
