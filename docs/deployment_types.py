@@ -1,19 +1,17 @@
-"""Writes docs/deployment-types.md from the code: the catalogue, each type's `FACTS`, and what its test brings along.
+"""The page docs/deployment-types.md, and README's table of types, from the code: the catalogue, each type's `NOTES`, and its test.
 
-`python -m docs.deployment_types` (`make docs`) writes it; with `--check` it fails when the page lags behind the code.
+`python -m docs` (`make docs`) writes both.
 """
 
-import sys
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 from tests.conformance.matrix import targets
 from tests.conformance.target import FAULTS, Evidence
-from tracker.catalogue import CATALOGUE, COMMON, Entry, Form
-from tracker.cleanup.contract import Facts
+from tracker.cleanup.core.contract import OperatorNotes
+from tracker.model.catalogue import CATALOGUE, COMMON, Entry, Form
+from tracker.model.marks import NAME_DIGITS, NAME_PREFIX
 
-PAGE = Path(__file__).with_name("deployment-types.md")
 EVIDENCE: dict[Evidence, str] = {
     "real": "the real thing",
     "engine": "real software of the same sort (QEMU for Cloud Hypervisor) behind a stand-in of the API",
@@ -59,9 +57,16 @@ def overview() -> Iterator[str]:
         yield f"Known, and refused at registration since no file cleans them up yet: {', '.join(lacking)}."
 
 
+def summary() -> Iterator[str]:
+    """README's table: one line for each type."""
+    yield "| type | what goes |"
+    yield "|---|---|"
+    yield from (f"| `{name}` | {CATALOGUE[name].summary} |" for name in served())
+
+
 def section(name: str, type_: Entry) -> Iterator[str]:
     """All that there is to say of one type."""
-    facts: Facts = import_module(f"tracker.cleanup.{type_.module}").FACTS
+    facts: OperatorNotes = import_module(f"tracker.cleanup.providers.{type_.module}").NOTES
     yield f"\n## {name}\n"
     yield f"{type_.summary}."
     yield "\n| field | form | |"
@@ -74,6 +79,7 @@ def section(name: str, type_: Entry) -> Iterator[str]:
         if key not in COMMON or form is not COMMON[key]:
             yield f"| `metadata.{key}` | {_form(form)} | {_needed(key, type_.needs_metadata)} |"
     yield ""
+    yield f"- **Mark**: {_mark(type_)}."
     yield f"- **Credentials**: {facts.credentials}"
     yield f"- **Permissions**: {'; '.join(facts.permissions)}."
     yield f"- **Order**: {'; then '.join(facts.order)}."
@@ -83,14 +89,27 @@ def section(name: str, type_: Entry) -> Iterator[str]:
     yield f"- **Sources**: {facts.sources}"
     yield f"- **Evidence**: {', '.join(evidence(name))}."
     for target in targets():
-        if target.deployment_type == name and not target.is_real and target.na:
-            yield f"- **Can't be** ({len(target.na)} of {len(FAULTS)} faults):"
-            yield from (f"  - *{fault}*: {reason}" for fault, reason in target.na.items())
+        reasons = target.reasons()
+        if target.deployment_type == name and not target.is_real and reasons:
+            yield f"- **Can't be** ({len(reasons)} of {len(FAULTS)} faults):"
+            for reason in dict.fromkeys(reasons.values()):
+                faults = ", ".join(f"*{fault}*" for fault, why in reasons.items() if why == reason)
+                yield f"  - {faults}: {reason}"
 
 
 def evidence(name: str) -> list[str]:
     """The kinds of places that it was tried in."""
     return list(dict.fromkeys(target.evidence for target in targets() if target.deployment_type == name))
+
+
+def _mark(type_: Entry) -> str:
+    if type_.marked_by is None:
+        return "none, and so nothing is found by one"
+    if type_.marked_by == "name":
+        return f"a name that begins with `{NAME_PREFIX}` and the first {NAME_DIGITS} hex digits of the generation"
+    if type_.mark_key.endswith(":"):
+        return f"the {type_.marked_by} `{type_.mark_key}<generation>`"
+    return f"the {type_.marked_by} `{type_.mark_key}`, whose value is the generation"
 
 
 def _form(form: Form) -> str:
@@ -101,16 +120,3 @@ def _form(form: Form) -> str:
 def _needed(key: str, groups: tuple[tuple[str, ...], ...]) -> str:
     group = next((group for group in groups if key in group), ())
     return "needed" if len(group) == 1 else f"one of {', '.join(group)}" if group else ""
-
-
-def main() -> None:
-    """Write it, or see whether it is in step."""
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
-    elif not PAGE.exists() or PAGE.read_text() != text:
-        sys.exit(f"{PAGE.name} lags behind the code: run `make docs`")
-
-
-if __name__ == "__main__":
-    main()

@@ -8,9 +8,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
-from tracker.deployment import encode_key
+from tracker.model.deployment import encode_key
 
-TIMEOUT = 35
+# Seconds. A cold function on a busy machine takes longer than the 29 that AWS allows.
+TIMEOUT = 150
 
 
 class Answer(NamedTuple):

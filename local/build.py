@@ -7,9 +7,12 @@ import fcntl
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from local.processes import LocalError
 
@@ -17,10 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 BUILD = STATE / "build"
 SAM = STATE / "sam" / "bin" / "sam"
+OVERLAY = ROOT / "local" / "overlay.yaml"
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
-_SOURCES = ("template.yaml", "statemachine", "functions", "layers")
+_SOURCES = ("template.yaml", "statemachine", "functions", "layers", "local/overlay.yaml", "local/build.py")
 _FINGERPRINT = BUILD / ".fingerprint"
 
 
@@ -64,15 +68,59 @@ def build() -> bool:
             return False
         _FINGERPRINT.unlink(missing_ok=True)
         sam("build", "--build-dir", BUILD, "--cache-dir", STATE / "build-cache", log=STATE / "build.log")
+        _add_overlay(BUILD / "template.yaml")
         _FINGERPRINT.write_text(wanted)
         return True
 
 
+def _add_overlay(template: Path) -> None:
+    """Add what only a stack on one machine has to a built template, which is plain YAML without tags."""
+    whole = merged(yaml.safe_load(template.read_text()), yaml.safe_load(OVERLAY.read_text()))
+    for parameter in whole["Parameters"].values():
+        # Lambda's 4 KB for variables, which the lengths stand for, are no limit here: a test leads every provider elsewhere.
+        parameter.pop("MaxLength", None)
+    for resource in whole["Resources"].values():
+        document = resource["Properties"].get("PolicyDocument", {})
+        if "Statement" in document:
+            # On this machine the cloud is called over plain HTTP, on loopback.
+            document["Statement"] = [each for each in document["Statement"] if not _refuses_plain_text(each)]
+    template.write_text(yaml.safe_dump(whole, sort_keys=False))
+
+
+def _refuses_plain_text(statement: dict[str, Any]) -> bool:
+    return statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """Return both mappings as one, merging the mappings that they share; the overlay's other values win, and its nulls remove."""
+    shared = {
+        key: merged(base[key], value)
+        for key, value in overlay.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and not _is_function(value)
+    }
+    return {key: value for key, value in (base | overlay | shared).items() if value is not None}
+
+
+def _is_function(value: dict[str, Any]) -> bool:
+    """Whether it is a function of CloudFormation, such as `{"Ref": "Table"}`, which stands in place of a value."""
+    return len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
+
+
 @contextmanager
 def built() -> Iterator[Path]:
-    """The built template, unchanged while it is used."""
+    """The built template with the overlay, unchanged while it is used."""
     with _locked(fcntl.LOCK_SH):
         yield BUILD / "template.yaml"
+
+
+def check_parameters(named: Collection[str]) -> None:
+    """Raise LocalError unless the built template has all parameters of these names: the SAM CLI would ignore the others."""
+    with built() as template:
+        known = yaml.load(template.read_text(), yaml.CSafeLoader)["Parameters"]
+    if unknown := sorted(set(named) - set(known)):
+        raise LocalError(
+            f"the template has no parameter {', '.join(unknown)}; docs/settings.md lists those that it has"
+        )
 
 
 def fingerprint() -> str:

@@ -285,6 +285,10 @@ def _refuse_used_group(backend: Any, form: Form) -> Form:
     for interface in backend.enis.values():
         if any(group.id == name for group in interface.group_set):
             raise WrongCall("DependencyViolation", f"resource {name} has a dependent object")
+    for group in backend.describe_security_groups():
+        rules = [*group.ingress_rules, *group.egress_rules]
+        if group.id != name and any((rule.source_group or {}).get("GroupId") == name for rule in rules):
+            raise WrongCall("DependencyViolation", f"resource {name} has a dependent object")
     return form
 
 

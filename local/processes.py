@@ -4,7 +4,9 @@ A pid is believed only together with the moment at which the kernel says that it
 somebody else's process. Used by the stack and whoever needs one more server beside it.
 """
 
+import errno
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +18,15 @@ from pathlib import Path
 import msgspec
 
 GRACE = 20.0
+
+# Seconds after which what should come is given up: a wait ends as soon as it comes, so only what never comes takes them all.
+# More than the 360 that a message stays hidden whose function had no worker.
+PATIENCE = 600.0
+
+# Ports that Linux gives to no client: its own begin at 32768 (ip_local_port_range).
+OURS = range(10_240, 32_766)
+# TCP_LISTEN, as /proc/net/tcp spells it.
+LISTEN = "0A"
 
 
 class LocalError(Exception):
@@ -33,6 +44,10 @@ class Process(msgspec.Struct, frozen=True):
     def is_running(self) -> bool:
         """Whether it is still the one that we started."""
         return _started(self.pid) == self.started
+
+    def listens_on(self, port: int) -> bool:
+        """Return whether it runs and is itself the one that accepts connections on that TCP port."""
+        return self.is_running() and not _sockets_of(self.pid).isdisjoint(_listening_on(port))
 
     def stop(self, grace: float = GRACE) -> None:
         """End it and what it started: asked first, killed after `grace` seconds."""
@@ -67,7 +82,7 @@ def launch(name: str, command: Sequence[str | Path], *, env: Mapping[str, str], 
     return Process(name=name, pid=child.pid, started=started, log=str(log))
 
 
-def wait_until(ready: Callable[[], bool], process: Process, seconds: float = 30.0) -> None:
+def wait_until(ready: Callable[[], bool], process: Process, seconds: float = PATIENCE) -> None:
     """Wait for a process to serve. LocalError, with the end of its log, if it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while not ready():
@@ -99,8 +114,43 @@ def listens(path: str) -> bool:
 def free_port(host: str = "127.0.0.1") -> int:
     """A port of that address that nothing listens on."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        _bind(probe, host, 0)
         return int(probe.getsockname()[1])
+
+
+def free_port_pair(host: str = "127.0.0.1") -> int:
+    """Return a port of that address that nothing listens on, nor on the next one.
+
+    The kernel gives neither to a client meanwhile: of those that it gives, one that is free now may be a connection's by the time
+    that a server wants it.
+    """
+    while True:
+        port = secrets.choice(OURS)
+        if is_free(host, port) and is_free(host, port + 1):
+            return port
+
+
+def is_free(host: str, port: int) -> bool:
+    """Return whether a server could listen there. LocalError if that address isn't this machine's, or the port not ours to take."""
+    with socket.socket() as probe:
+        # A container's published port may be led on by the kernel, with nothing that listens: so it is called first.
+        probe.settimeout(1)
+        if probe.connect_ex((host, port)) == 0:
+            return False
+    with socket.socket() as probe:
+        # As servers do: connections that have just ended don't count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return _bind(probe, host, port)
+
+
+def _bind(probe: socket.socket, host: str, port: int) -> bool:
+    try:
+        probe.bind((host, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise LocalError(f"can't listen on {host}, port {port}: {error.strerror}") from error
+    return True
 
 
 def tail(log: Path, lines: int = 20) -> str:
@@ -120,6 +170,32 @@ def _started(pid: int) -> int | None:
         _reap(pid)
         return None
     return int(rest[18])
+
+
+def _sockets_of(pid: int) -> set[str]:
+    """The inodes of a process's sockets."""
+    found = set()
+    for file in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            target = str(file.readlink())
+        except OSError:
+            # Closed meanwhile.
+            continue
+        if target.startswith("socket:["):
+            found.add(target[len("socket:[") : -1])
+    return found
+
+
+def _listening_on(port: int) -> set[str]:
+    """The inodes of the sockets that accept connections on a TCP port, at any address."""
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        # The first line is the head. Fields: slot, local address, remote address, state ..., and the inode as the tenth.
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            _, local, _, state, *rest = line.split()
+            if state == LISTEN and int(local.rpartition(":")[2], 16) == port:
+                found.add(rest[5])
+    return found
 
 
 def _reap(pid: int) -> None:

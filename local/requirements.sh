@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What `sam build` installs, exported from uv.lock: the layer's packages, and the SDKs of release and plan.
+# What `sam build` installs, exported from uv.lock: the packages of both layers.
 # `local/requirements.sh` writes the files; `local/requirements.sh --check` fails when they lag behind the lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-layer=layers/tracker/requirements.txt
-clouds=(functions/release/requirements.txt functions/plan/requirements.txt)
+tracker=layers/tracker/requirements.txt
+providers=layers/providers/requirements.txt
 # Only kubernetes.aio needs these, which isn't shipped.
 unused=(--prune aiohttp --prune aiohttp-retry)
 
@@ -15,13 +15,10 @@ export_locked() {
 }
 
 if [ "${1:-}" = --check ]; then
-  diff <(export_locked --no-default-groups) "$layer"
-  for file in "${clouds[@]}"; do diff <(export_locked --only-group release "${unused[@]}") "$file"; done
+  diff <(export_locked --only-group layer) "$tracker"
+  diff <(export_locked --only-group release "${unused[@]}") "$providers"
   echo "requirements.txt: in step with uv.lock"
 else
-  export_locked --no-default-groups >"$layer"
-  for file in "${clouds[@]}"; do
-    mkdir -p "$(dirname "$file")"
-    export_locked --only-group release "${unused[@]}" >"$file"
-  done
+  export_locked --only-group layer >"$tracker"
+  export_locked --only-group release "${unused[@]}" >"$providers"
 fi

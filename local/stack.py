@@ -25,11 +25,10 @@ from botocore.credentials import Credentials
 from docker.errors import DockerException
 
 from local.api import Api
-from local.build import CREDENTIALS, REGION, ROOT, STATE, build, built, environment, sam
-from local.processes import LocalError, Process, answers, free_port, launch, listens, tail, wait_until
+from local.build import CREDENTIALS, REGION, ROOT, STATE, build, built, check_parameters, environment, fingerprint, sam
+from local.processes import LocalError, Process, answers, free_port_pair, is_free, launch, listens, tail, wait_until
 
 NAME = "deployment-tracker"
-STAGE = "v1"
 DOCKER_SOCKET = "/var/run/docker.sock"
 SCRATCH_NEEDED = 4 * 1024**3
 OUTPUTS = STATE / "outputs.json"
@@ -46,8 +45,29 @@ class Running(msgspec.Struct, frozen=True):
     ec2_faults: str
     api: str
     region: str
+    parameters: dict[str, str]
     outputs: dict[str, str]
     processes: list[Process]
+    # The fingerprint of the sources whose build was deployed.
+    built: str = ""
+
+    @property
+    def docker_engine(self) -> str:
+        """The id of the Docker engine that the stack cleans up on, empty if there was none when it was deployed."""
+        return str(json.loads(self.parameters["LocalPlace"])["docker_engine"])
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment in which `curl`, the AWS CLI and every SDK lead to this stack, and to no account."""
+        return {
+            "API": self.api,
+            "REGION": self.region,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL_EC2": self.ec2_endpoint,
+            **CREDENTIALS,
+        }
 
 
 class Stack:
@@ -112,6 +132,20 @@ class Stack:
         endpoint = self.running.ec2_endpoint if service == "ec2" else self.running.endpoint
         return client_of(service, endpoint)
 
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:
+        """Invoke a function (`Expire`) as a schedule does, which tries again while the account's concurrency is used up. Return its answer.
+
+        LocalError if the function itself failed.
+        """
+        name = self.outputs[f"{function}FunctionName"]
+        answer = client_of("lambda", self.running.endpoint, attempts=10).invoke(
+            FunctionName=name, Payload=json.dumps(event)
+        )
+        found = json.load(answer["Payload"])
+        if "FunctionError" in answer:
+            raise LocalError(f"{name} failed: {found}")
+        return found
+
     def start(self) -> Running:
         """Build, start and deploy. Whatever fails, nothing is left running; the logs are."""
         try:
@@ -137,17 +171,31 @@ class Stack:
         self._running = None
 
     def _start(self) -> Running:
+        port = self._port or free_port_pair(self._host)
+        ec2_port = port + 1
+        for each in (port, ec2_port):
+            if not is_free(self._host, each):
+                raise LocalError(f"something else listens on port {each} of {self._host}: choose another with --port")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.mkdtemp(prefix="deployment-tracker-", dir=_scratch_space() or self.folder)
         with _step("building the packages") as step:
             step.note = "done" if build() else "unchanged"
-        port, ec2_port = (self._port, self._port + 1) if self._port else (free_port(self._host), free_port(self._host))
+        check_parameters(self._parameters)
         endpoint, ec2_endpoint = f"http://{self._host}:{port}", f"http://{self._host}:{ec2_port}"
         with _step(f"starting MiniStack and the EC2 stand-in ({endpoint}, {ec2_endpoint})"):
             self._launch_ministack(port, endpoint)
             self._launch_ec2(ec2_port, ec2_endpoint)
-        with _step("deploying the template"):
-            outputs = self._deploy(endpoint, ec2_endpoint)
+        parameters = {
+            "EndpointUrl": endpoint,
+            "Ec2EndpointUrl": ec2_endpoint,
+            "LocalPlace": json.dumps(this_machine()),
+            "AllowHttpLoopbackWebhooks": "true",
+            # Whoever reaches this stack is its one user.
+            "WebhookSecretCallers": json.dumps({"deployment-tracker/webhooks/**": "**"}),
+            "ReleaseConcurrency": "6",
+            **self._parameters,
+        }
+        outputs = deploy(self.folder, endpoint, parameters)
         self._launch(
             "leases",
             [sys.executable, "-m", "local.leases", "--table", outputs["TableName"], "--endpoint", endpoint],
@@ -159,10 +207,12 @@ class Stack:
             endpoint=endpoint,
             ec2_endpoint=ec2_endpoint,
             ec2_faults=f"{ec2_endpoint}/_local/faults",
-            api=f"{endpoint}/_aws/execute-api/{outputs['ApiId']}/{STAGE}",
+            api=outputs["ApiUrl"],
             region=REGION,
+            parameters=parameters,
             outputs=outputs,
             processes=list(self._processes),
+            built=fingerprint(),
         )
         return self._running
 
@@ -188,7 +238,7 @@ class Stack:
             LOG_LEVEL="INFO",
         )
         self._read_streams_anew()
-        self._launch("ministack", [MINISTACK], env, ready=f"{endpoint}/_ministack/health")
+        self._launch("ministack", [MINISTACK], env, port=port, ready=f"{endpoint}/_ministack/health")
 
     def _read_streams_anew(self) -> None:
         """MiniStack saves how far functions have read the table's stream, but not the stream: they would miss its start."""
@@ -200,43 +250,43 @@ class Stack:
 
     def _launch_ec2(self, port: int, endpoint: str) -> None:
         command = [sys.executable, "-m", "local.ec2", "--host", self._host, "--port", str(port)]
-        self._launch("ec2", command, environment(PYTHONPATH=str(ROOT)), ready=f"{endpoint}/_local/faults")
+        self._launch("ec2", command, environment(PYTHONPATH=str(ROOT)), port=port, ready=f"{endpoint}/_local/faults")
 
-    def _launch(self, name: str, command: Sequence[str | Path], env: dict[str, str], ready: str = "") -> None:
+    def _launch(
+        self, name: str, command: Sequence[str | Path], env: dict[str, str], port: int = 0, ready: str = ""
+    ) -> None:
+        """Start a process. With `ready`, wait until that URL answers and it is the process itself that listens on `port`."""
         process = launch(name, command, env=env, log=self.folder / f"{name}.log", cwd=ROOT)
         self._processes.append(process)
         if ready:
-            wait_until(lambda: answers(ready), process)
+            wait_until(lambda: process.listens_on(port) and answers(ready), process)
 
-    def _deploy(self, endpoint: str, ec2_endpoint: str) -> dict[str, str]:
-        parameters = {
-            "EndpointUrl": endpoint,
-            "Ec2EndpointUrl": ec2_endpoint,
-            "LocalPlace": json.dumps(this_machine()),
-            "AllowHttpLoopbackWebhooks": "true",
-            "ReleaseConcurrency": "4",
-            **self._parameters,
-        }
-        # JSON is YAML, and what the SAM CLI knows the file as.
-        file = self.folder / "parameters.yaml"
-        file.write_text(json.dumps(parameters))
-        with built() as template:
-            sam(
-                "deploy",
-                *("--template-file", template, "--stack-name", NAME, "--region", REGION, "--resolve-s3"),
-                *("--capabilities", "CAPABILITY_IAM", "--parameter-overrides", f"file://{file}"),
-                *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
-                log=self.folder / "deploy.log",
-                endpoint=endpoint,
-            )
-        (stack,) = client_of("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        # MiniStack leaves out what a template reserves. 0 reserves nothing.
-        if reserved := int(parameters["ReleaseConcurrency"]):
-            client_of("lambda", endpoint).put_function_concurrency(
-                FunctionName=outputs["ReleaseFunctionName"], ReservedConcurrentExecutions=reserved
-            )
-        return outputs
+
+def deploy(folder: Path, endpoint: str, parameters: dict[str, str]) -> dict[str, str]:
+    """Deploy the built template to the MiniStack at `endpoint`, or update what is there. Return the template's outputs.
+
+    What was deployed, and what the SAM CLI said, is left in `folder`. LocalError if it fails.
+    """
+    # JSON is YAML, and what the SAM CLI knows the file as.
+    file = folder / "parameters.yaml"
+    file.write_text(json.dumps(parameters))
+    with _step("deploying the template"), built() as template:
+        sam(
+            "deploy",
+            *("--template-file", template, "--stack-name", NAME, "--region", REGION, "--resolve-s3"),
+            *("--capabilities", "CAPABILITY_IAM", "--parameter-overrides", f"file://{file}"),
+            *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+            log=folder / "deploy.log",
+            endpoint=endpoint,
+        )
+    (stack,) = client_of("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    # MiniStack leaves out what a template reserves. 0 reserves nothing.
+    if reserved := int(parameters["ReleaseConcurrency"]):
+        client_of("lambda", endpoint).put_function_concurrency(
+            FunctionName=outputs["ReleaseFunctionName"], ReservedConcurrentExecutions=reserved
+        )
+    return outputs
 
 
 def end_on_sigterm() -> None:
@@ -274,15 +324,17 @@ def _docker_engine() -> str:
         client.close()
 
 
-def client_of(service: str, endpoint: str) -> Any:
-    """A boto3 client of a stack at that endpoint."""
+def client_of(service: str, endpoint: str, attempts: int = 2) -> Any:
+    """A boto3 client of a stack at that endpoint, which makes each call that often at most."""
     return boto3.client(
         service,
         region_name=REGION,
         endpoint_url=endpoint,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        config=Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}),
+        config=Config(
+            connect_timeout=5, read_timeout=150, retries={"total_max_attempts": attempts, "mode": "standard"}
+        ),
     )
 
 

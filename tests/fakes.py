@@ -1,38 +1,57 @@
 """What the tests of the records, the lifecycle and the rounds stand on: a clock, a workflow in memory, the wire.
 
-A pytest plugin (tests/conftest.py names it), so that its fixtures need no import. Only what is outside is faked;
-the table is the real engine wherever conditions and transactions matter.
+A pytest plugin (tests/conftest.py names it), so that its fixtures need no import. Only what is outside is faked.
+The store's table is on AWS's own engine where that is installed, else in this process on moto; a test that only the
+engine can decide is marked `needs_engine`, with the reason.
 """
 
 import json
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
 import botocore.awsrequest
 import botocore.endpoint
+import botocore.hooks
 import botocore.httpsession
 import botocore.loaders
+import moto.settings
+import msgspec
 import pytest
 from botocore.exceptions import ConnectionClosedError
+from botocore.hooks import EventAliaser, HierarchicalEmitter
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.serialize import JSONSerializer
+from moto.core.utils import method_names_from_class
+from moto.dynamodb.models.table import Table as MotoTable
 
+from tests import dynamodb_local
+from tests.real_targets import REQUIRED
 from tests.table import create_table
-from tracker.catalogue import CATALOGUE, Entry, Form
-from tracker.cleanup.contract import Look
-from tracker.deployment import Deployment, Resource, format_time
-from tracker.lifecycle import Lifecycle
-from tracker.records import Records
-from tracker.settings import Settings
-from tracker.workflow import Standing, Workflow, execution_name
+from tracker.cleanup.core.contract import Found, Observation
+from tracker.lifecycle.horizon import DueQueue, Horizon, delay
+from tracker.lifecycle.transitions import Lifecycle
+from tracker.lifecycle.workflow import ExecutionStatus, Workflow, execution_name
+from tracker.model.brakes import Brakes
+from tracker.model.catalogue import CATALOGUE, Entry, Form
+from tracker.model.deployment import Deployment, Resource, format_time
+from tracker.model.settings import Settings
+from tracker.store.deliveries import Deliveries
+from tracker.store.records import DueKey, Records
+from tracker.store.table import Table
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+# An attribute's types whose values are JSON as they are.
+SPELT_ONE_WAY = frozenset({"S", "N", "BOOL"})
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"})
 
 
@@ -62,8 +81,9 @@ class MemoryWorkflow(Workflow):
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.running: set[str] = set()
-        self.standings: dict[str, Standing] = {}
+        self.statuses: dict[str, ExecutionStatus] = {}
         self.plans: list[str] = []
+        self.changes: list[str] = []
         self.broken: Exception | None = None
         self._lock = threading.Lock()
 
@@ -76,14 +96,40 @@ class MemoryWorkflow(Workflow):
             self.asked.append(name)
             self.running.add(name)
 
-    def standing(self, deployment: Deployment) -> Standing:
+    def execution_status(self, deployment: Deployment) -> ExecutionStatus:
         """What the test says of it, else whether it was started."""
         name = execution_name(deployment.generation, deployment.cleanup.round)
-        return self.standings.get(name, "running" if name in self.running else "unknown")
+        return self.statuses.get(name, "running" if name in self.running else "unknown")
+
+    def changes_of_plan(self, deployment: Deployment, digest: str) -> list[str]:
+        """As a test says."""
+        return self.changes
 
     def request_plan(self, deployment: Deployment) -> None:
         """Keep its key."""
         self.plans.append(deployment.blueprint_id)
+
+
+class MemoryQueue(DueQueue):
+    """The queue of what is due soon: holds each key with the seconds for which it is hidden."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.put_there: list[tuple[DueKey, int]] = []
+
+    def put(self, keys: Iterable[DueKey], now: datetime) -> int:
+        """Keep them."""
+        new = [(key, delay(key, now)) for key in keys]
+        self.put_there += new
+        return len(new)
+
+
+def sweep(lifecycle: Lifecycle, brakes: Brakes, time_left: Callable[[], float] = lambda: 60.0) -> int:
+    """Sweep, and take what is due now as the queue would: how many rounds were started."""
+    queue = MemoryQueue()
+    Horizon(lifecycle._records, queue, lifecycle._clock).sweep(time_left)
+    now = lifecycle._clock().timestamp()
+    return sum(lifecycle.take(key, brakes) for key, _ in queue.put_there if key.due_at <= now)
 
 
 class Wire:
@@ -193,9 +239,13 @@ class MemoryProvider:
         self.found: list[Resource] = []
         self.raises: dict[tuple[str, str], Exception] = {}
         self.unproven: set[str] = set()
+        # Ids of which nothing says whether what has them is still the same thing.
+        self.doubtful: set[str] = set()
         self.calls: list[tuple[str, str]] = []
+        # What carries a mark, by the value of the mark, once the type can look (`finds`).
+        self.marked: dict[str, list[Resource]] = {}
         self.before: Callable[[str, str], object] = lambda _call, _id: None
-        self.module = ModuleType("tracker.cleanup.memory")
+        self.module = ModuleType("tracker.cleanup.providers.memory")
         self.module.__dict__["discover"] = self._discover
         self.module.__dict__["KINDS"] = {
             "memory:thing": MemoryKind(self, one_at_a_time=False),
@@ -206,6 +256,17 @@ class MemoryProvider:
         """These are there, are discovered, and take so many looks to leave."""
         self.things |= dict.fromkeys((resource.id for resource in resources), looks)
         self.found += resources
+
+    def finds(self) -> None:
+        """From now on the type can look for what carries a mark."""
+        form = Form("[a-z0-9-]+", "box-1", kind="memory:thing", many=True)
+        CATALOGUE["BareMetal"] = msgspec.structs.replace(CATALOGUE["BareMetal"], ids={"box": form}, marked_by="tag")
+        self.module.__dict__["find"] = self._find
+
+    def marks(self, generation: str, *resources: Resource) -> None:
+        """These are there, carry the mark of a generation, and are discovered once they are named."""
+        self.has(*resources)
+        self.marked.setdefault(generation, []).extend(resources)
 
     def asked(self, call: str) -> list[str]:
         """The ids of such calls, in order."""
@@ -218,6 +279,13 @@ class MemoryProvider:
         if (call, id_) in self.raises:
             raise self.raises[call, id_]
 
+    def _find(self, deployment: Deployment, settings: Settings, generation: str | None) -> Iterator[Found]:
+        self.heard("find", "")
+        for mark, resources in self.marked.items():
+            for resource in resources:
+                if generation in (None, mark) and resource.id in self.things:
+                    yield Found(resource, "box" if resource.stage == 0 else "", mark)
+
     def _discover(self, deployment: Deployment, settings: Settings) -> list[Resource]:
         self.heard("discover", "")
         return list(self.found)
@@ -229,8 +297,10 @@ class MemoryKind:
     def __init__(self, provider: MemoryProvider, *, one_at_a_time: bool) -> None:
         self._provider = provider
         self.one_at_a_time = one_at_a_time
+        self.settles_in = 0
+        self.asks_again = False
 
-    def state(self, resource: Resource, settings: Settings) -> Look:
+    def state(self, resource: Resource, settings: Settings) -> Observation:
         """It leaves a look at a time."""
         provider = self._provider
         provider.heard("state", resource.id)
@@ -240,10 +310,11 @@ class MemoryKind:
                 del provider.things[resource.id]
             else:
                 provider.things[resource.id] -= 1
-                return Look("leaving", detail="on its way")
+                return Observation("leaving", detail="on its way")
         if resource.id in provider.things:
-            return Look("present", place={"seen_at": "memory"})
-        return Look("gone", proof="a look into memory", unproven=resource.id in provider.unproven)
+            same = resource.id not in provider.doubtful
+            return Observation("present", place={"seen_at": "memory"}, same=same)
+        return Observation("gone", proof="a look into memory", unproven=resource.id in provider.unproven)
 
     def delete(self, resource: Resource, settings: Settings) -> None:
         """Accepted."""
@@ -259,9 +330,9 @@ def a_thing(id_: str, stage: int = 0, **changes: Any) -> Resource:
 
 
 class Engine:
-    """One table on AWS's own engine, and a look behind the store's back."""
+    """One table, at that URL or (None) on moto in this process, and a look behind the store's back."""
 
-    def __init__(self, url: str, table: str) -> None:
+    def __init__(self, url: str | None, table: str) -> None:
         self.url = url
         self.table = table
         self.client = boto3.client("dynamodb", endpoint_url=url)
@@ -276,10 +347,10 @@ class Engine:
         )
         return {item["item"]["S"]: item for item in found["Items"]}
 
-    def spoil(self, key: str, attributes: dict[str, Any]) -> None:
-        """Put into a record what isn't one."""
-        item = self.items(key)["record"]
-        self.client.put_item(TableName=self.table, Item=item | attributes)
+    def spoil(self, key: str, attributes: dict[str, Any], item: str = "record") -> None:
+        """Put into a record, or another item, what isn't one."""
+        found = self.items(key)[item]
+        self.client.put_item(TableName=self.table, Item=found | attributes)
 
     def clear(self) -> None:
         """Remove every item."""
@@ -298,23 +369,68 @@ class _SharedStore:
         self.engine = engine
         self.clock = Clock()
         self.waits: list[float] = []
-        self.records = Records(engine.table, host=engine.url, clock=lambda: self.clock.now, pause=self.waits.append)
+        table = Table(engine.table, host=engine.url, clock=lambda: self.clock.now, pause=self.waits.append)
+        self.records = Records(table)
+        self.deliveries = Deliveries(table)
 
 
-SHARED = pytest.StashKey[_SharedStore]()
+# By the engine's URL; None is moto.
+SHARED = pytest.StashKey[dict[str | None, _SharedStore]]()
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _models_read_once() -> Iterator[None]:
-    """Reading AWS's models anew for each session of botocore is most of what many tests would take."""
+def _botocore_made_quick() -> Iterator[None]:
+    """Keep what botocore reads and works out anew for each session, which is most of what many tests would take."""
+    read = cache(botocore.loaders.JSONFileLoader().load_file)
+    services = cache(botocore.loaders.create_loader().list_available_services)
+    alias = cache(EventAliaser(HierarchicalEmitter())._alias_event_name)
+    accepts_kwargs = lru_cache(maxsize=1000)(botocore.hooks.accepts_kwargs)
     with pytest.MonkeyPatch.context() as patch:
-        read = cache(botocore.loaders.JSONFileLoader().load_file)
         patch.setattr(botocore.loaders.JSONFileLoader, "load_file", lambda _loader, path: read(path))
-        services = cache(botocore.loaders.create_loader().list_available_services)
         patch.setattr(
             botocore.loaders.Loader, "list_available_services", lambda _loader, type_name: services(type_name)
         )
+        patch.setattr(EventAliaser, "_alias_event_name", lambda _emitter, name: alias(name))
+        # Asked of the function below a method: the method would keep its object.
+        patch.setattr(botocore.hooks, "accepts_kwargs", lambda func: accepts_kwargs(getattr(func, "__func__", func)))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _moto_made_quick() -> Iterator[None]:
+    """Take out of moto what tests over a table, or over EC2, would mostly wait for.
+
+    It seeks each type of each attribute under many spellings, lists its own methods anew for each request, copies a whole table
+    before each transaction, and makes hundreds of machine images for each of its EC2s.
+    """
+    serialize = JSONSerializer._serialize_type_structure
+
+    def serialize_attribute(self: JSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue" and isinstance(value, dict) and value.keys() <= SPELT_ONE_WAY:
+            serialized[self.get_serialized_name(shape, key)] = dict(value)
+        else:
+            serialize(self, serialized, value, shape, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONSerializer, "_serialize_type_structure", serialize_attribute)
+        patch.setattr("moto.core.responses.method_names_from_class", cache(method_names_from_class))
+        patch.setattr(MotoTable, "__deepcopy__", _as_it_was, raising=False)
+        patch.setattr(moto.settings, "ec2_load_default_amis", lambda: False)
+        yield
+
+
+def _as_it_was(table: MotoTable, _memo: object) -> MotoTable:
+    """Return what moto goes back to when a transaction fails.
+
+    Puts and deletes, the only writes in the tracker's transactions, replace items and don't change them.
+    """
+    before = copy(table)
+    before.items = defaultdict(dict, {key: dict(items) for key, items in table.items.items()})
+    if table.stream_shard:
+        before.stream_shard = copy(table.stream_shard)
+        before.stream_shard.table = before
+        before.stream_shard.items = list(table.stream_shard.items)
+    return before
 
 
 @pytest.fixture
@@ -330,27 +446,66 @@ def workflow() -> MemoryWorkflow:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     found = Wire()
-    real = botocore.httpsession.URLLib3Session.send
+    send = botocore.httpsession.URLLib3Session.send
+    answer = BotocoreStubber.__call__
     monkeypatch.setattr(
         botocore.httpsession.URLLib3Session,
         "send",
-        lambda session, request: found.send(lambda r: real(session, r), request),
+        lambda session, request: found.send(lambda r: send(session, r), request),
     )
+
+    def answered_in_process(moto: BotocoreStubber, event_name: str, request: Any, **context: Any) -> Any:
+        if not moto.enabled:
+            return None
+        return found.send(lambda r: answer(moto, event_name, r, **context), request)
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", answered_in_process)
     # Botocore tries again at once.
     monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None, time=time.time))
     return found
 
 
 @pytest.fixture
-def shared_store(dynamodb_local: str, request: pytest.FixtureRequest, clock: Clock) -> Iterator[_SharedStore]:
-    shared = request.config.stash.get(SHARED, None)
-    if shared is None:
-        create_table("shared", endpoint_url=dynamodb_local)
-        shared = request.config.stash[SHARED] = _SharedStore(Engine(dynamodb_local, "shared"))
+def engine_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    """The URL of AWS's own engine; where that isn't installed, None and moto in this process, with nothing in it."""
+    is_chosen = dynamodb_local.is_installed() and not request.config.getoption("--moto")
+    if REQUIRED or is_chosen or request.node.get_closest_marker("needs_engine"):
+        yield request.getfixturevalue("dynamodb_local")
+        return
+    monkeypatch.setattr(BotocoreStubber, "process_request", _one_at_a_time(BotocoreStubber.process_request))
+    with mock_aws():
+        yield None
+
+
+def _one_at_a_time(process: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto's answers, each request taken whole before the next: moto itself knows no isolation between threads."""
+    turn = threading.Lock()
+
+    def process_alone(*args: Any) -> Any:
+        with turn:
+            found = process(*args)
+        # Let another thread's request come between this one and the next, as on a network.
+        time.sleep(0)
+        return found
+
+    return process_alone
+
+
+@pytest.fixture
+def shared_store(engine_url: str | None, request: pytest.FixtureRequest, clock: Clock) -> Iterator[_SharedStore]:
+    stores = request.config.stash.setdefault(SHARED, {})
+    if engine_url not in stores:
+        if engine_url:
+            create_table("shared", endpoint_url=engine_url)
+        stores[engine_url] = _SharedStore(Engine(engine_url, "shared"))
+    shared = stores[engine_url]
+    if engine_url is None:
+        create_table("shared", client=shared.engine.client)
     shared.clock = clock
     shared.waits.clear()
     yield shared
-    shared.engine.clear()
+    if engine_url:
+        shared.engine.clear()
 
 
 @pytest.fixture
@@ -360,8 +515,14 @@ def engine(shared_store: _SharedStore) -> Engine:
 
 @pytest.fixture
 def store(shared_store: _SharedStore) -> Records:
-    """The table on the real engine, empty, under the test's clock; a conflict is tried again at once."""
+    """The table, empty, under the test's clock; a conflict is tried again at once."""
     return shared_store.records
+
+
+@pytest.fixture
+def delivery_store(shared_store: _SharedStore) -> Deliveries:
+    """The deliveries in the same table."""
+    return shared_store.deliveries
 
 
 @pytest.fixture
@@ -374,8 +535,9 @@ def waits(shared_store: _SharedStore) -> list[float]:
 def provider(monkeypatch: pytest.MonkeyPatch) -> MemoryProvider:
     """BareMetal is cleaned up in memory, by a module of its own."""
     found = MemoryProvider()
-    monkeypatch.setitem(sys.modules, "tracker.cleanup.memory", found.module)
-    form = Form("[a-z0-9-]+", "box-1", kind="memory:thing", many=True)
+    monkeypatch.setitem(sys.modules, "tracker.cleanup.providers.memory", found.module)
+    # Of no kind: what is there is what a test says, whatever the record names.
+    form = Form("[a-z0-9-]+", "box-1", many=True)
     memory = Entry(
         platform="memory",
         summary="A thing in memory",

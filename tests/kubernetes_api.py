@@ -18,12 +18,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import pytest
 import urllib3
 import yaml
 
+from local.processes import PATIENCE
 from tests.real_targets import free_port, lacking
 from tests.standin import Reply, Request, StandIn
 
@@ -47,6 +48,11 @@ SERVED: dict[str, tuple[str, ...]] = {
     "networking.k8s.io/v1": ("ingresses",),
     "networking.k8s.io/v1beta1": ("ingresses",),
 }
+# What someone adds to a cluster.
+EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "gateway.networking.k8s.io/v1": ("gateways",),
+    "snapshot.storage.k8s.io/v1": ("volumesnapshots", "volumesnapshotcontents"),
+}
 _KINDS = {
     "namespaces": "Namespace",
     "pods": "Pod",
@@ -62,6 +68,9 @@ _KINDS = {
     "jobs": "Job",
     "cronjobs": "CronJob",
     "ingresses": "Ingress",
+    "gateways": "Gateway",
+    "volumesnapshots": "VolumeSnapshot",
+    "volumesnapshotcontents": "VolumeSnapshotContent",
 }
 _REASONS = {
     400: "BadRequest",
@@ -196,9 +205,9 @@ class KubernetesApi(KubernetesServer):
             return self.not_found(request)
         version, namespace, plural, name = (
             match["version"],
-            match["namespace"] or "",
+            unquote(match["namespace"] or ""),
             match["plural"],
-            match["name"] or "",
+            unquote(match["name"] or ""),
         )
         if plural not in self.served[version]:
             return status(404, "the server could not find the requested resource")
@@ -236,11 +245,15 @@ class KubernetesApi(KubernetesServer):
         found = [
             body
             for (kind, where, _), body in sorted(self.objects.items())
-            if kind == plural and namespace in ("", where)
+            if kind == plural and namespace in ("", where) and _is_selected(body, request.query.get("labelSelector"))
         ]
         first = int(request.query.get("continue", "0"))
         last = first + min(int(request.query["limit"]), self.page) if "limit" in request.query else len(found)
         metadata = {"resourceVersion": "1", **({"continue": str(last)} if last < len(found) else {})}
+        if "as=PartialObjectMetadataList" in request.headers.get("Accept", ""):
+            partial = [{"metadata": each["metadata"]} for each in found[first:last]]
+            kind = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+            return Reply(200, {**kind, "metadata": metadata, "items": partial or None})
         return Reply(
             200,
             {
@@ -396,6 +409,8 @@ class KubernetesApi(KubernetesServer):
             ]
         if plural == "persistentvolumeclaims" and not any(_mounts(pod, key) for pod in self.objects.values()):
             _drop(finalizers, "kubernetes.io/pvc-protection")
+        if plural == "volumesnapshots":
+            self._all_to_go([each for each, other in self.objects.items() if _is_content_of(other, body)])
         if plural == "services" and not self.balancers_stay:
             _drop(finalizers, "service.kubernetes.io/load-balancer-cleanup")
         self._end_if_free(key, killed=True)
@@ -486,7 +501,7 @@ def relay(config: pytest.Config) -> Relay:
 
 def _run(verb: str, folder: Path) -> None:
     environment = os.environ | {"PORT": str(min(free_port(), 60_000))}
-    subprocess.run([TOOL, verb, folder], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=90)
+    subprocess.run([TOOL, verb, folder], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
 
 
 def _now(later: int = 0) -> str:
@@ -497,6 +512,13 @@ def _shown(body: Body, request: Request, version: str) -> Body:
     if "as=PartialObjectMetadata" in request.headers.get("Accept", ""):
         return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"]}
     return {**body, "apiVersion": version}
+
+
+def _is_selected(body: Body, selector: str | None) -> bool:
+    """By `key` or `key=value`, which are the only selectors that are sent."""
+    key, _, value = (selector or "").partition("=")
+    labels = body["metadata"].get("labels") or {}
+    return not key or (key in labels and value in ("", labels[key]))
 
 
 def _without(body: Body, *keys: str) -> Body:
@@ -534,6 +556,11 @@ def _mounts(body: Body, claim: ObjectKey) -> bool:
     if body["kind"] != "Pod" or body["metadata"]["namespace"] != claim[1] or body["status"]["phase"] == "Succeeded":
         return False
     return claim[2] in _claims(body)
+
+
+def _is_content_of(body: Body, snapshot: Body) -> bool:
+    content: Body = body.get("spec", {}).get("volumeSnapshotRef", {})
+    return bool(content.get("uid") == snapshot["metadata"]["uid"])
 
 
 def _claims(pod: Body) -> Iterator[str]:

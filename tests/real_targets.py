@@ -19,7 +19,7 @@ from typing import Any
 import docker
 import pytest
 
-from local.processes import listens
+from local.processes import PATIENCE, listens
 
 REQUIRED = os.environ.get("REQUIRE_REAL") == "1"
 _DOCKERFILE = b"""FROM scratch
@@ -55,7 +55,7 @@ def docker_engine() -> Iterator[docker.DockerClient]:
     # Asked so: of an engine that isn't there, docker-py leaves a socket open.
     if not listens("/var/run/docker.sock"):
         lacking("no Docker engine answers at /var/run/docker.sock")
-    client = docker.DockerClient("unix:///var/run/docker.sock", timeout=30)
+    client = docker.DockerClient("unix:///var/run/docker.sock", timeout=int(PATIENCE))
     yield client
     client.close()
 
@@ -121,9 +121,10 @@ class Sshd:
         self._await()
 
     def _await(self) -> None:
-        for _ in range(200):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                socket.create_connection(("127.0.0.1", self.port)).close()
             except OSError:
                 time.sleep(0.02)
             else:
@@ -152,7 +153,7 @@ class Sshd:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(5)
+        self.process.wait(PATIENCE)
 
 
 def _make_key(path: Path, kind: str = "ed25519") -> None:

@@ -14,9 +14,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from openapi_core import OpenAPI
@@ -26,6 +27,8 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 # Seconds: how long a call hangs whose caller doesn't give up.
 HANGS_FOR = 60.0
+# Stand-ins of one contract share what is read of it.
+_CHECKING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class StandIn:
         self.violations: list[str] = []
         self.lock = threading.RLock()
         self._public_url = public_url
-        self._contract = OpenAPI.from_file_path(str(contract)) if contract else None
+        self._contract = contract
         self._routes = [
             (*each, handler)
             for name in dir(type(self))
@@ -213,13 +216,20 @@ class StandIn:
     def _check(self, request: Request, reply: Reply) -> None:
         if self._contract is None:
             return
-        asked = _Asked(request, self._public_url)
-        try:
-            self._contract.validate_request(asked)
-            self._contract.validate_response(asked, _Answered(reply))
-        except OpenAPIError as error:
-            cause = getattr(error.__cause__, "schema_errors", error.__cause__)
-            self.violations.append(f"{request} -> {reply.status}: {error} ({cause})")
+        exchange = _Exchange(
+            self._public_url,
+            request.method,
+            request.path,
+            tuple(request.query.items()),
+            tuple(request.headers.items()),
+            request.raw,
+            reply.status,
+            tuple(reply.headers.items()),
+            reply.raw,
+        )
+        with _CHECKING:
+            if violation := _violation(self._contract, exchange):
+                self.violations.append(f"{request} -> {reply.status}: {violation}")
 
 
 class Cut(Exception):
@@ -230,27 +240,57 @@ class Cut(Exception):
         self.reply = reply
 
 
+class _Exchange(NamedTuple):
+    """One request and its reply, by which a check is known again."""
+
+    public_url: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
+    raw: bytes
+    status: int
+    reply_headers: tuple[tuple[str, str], ...]
+    reply_raw: bytes
+
+
+@cache
+def _contract(path: Path) -> OpenAPI:
+    return OpenAPI.from_file_path(str(path))
+
+
+@lru_cache(maxsize=10_000)
+def _violation(contract: Path, exchange: _Exchange) -> str:
+    """Return what breaks the contract, or nothing. A look that is repeated, as most are, needs no second check."""
+    asked = _Asked(exchange)
+    try:
+        _contract(contract).validate_request(asked)
+        _contract(contract).validate_response(asked, _Answered(exchange))
+    except OpenAPIError as error:
+        return f"{error} ({getattr(error.__cause__, 'schema_errors', error.__cause__)})"
+    return ""
+
+
 class _Asked:
     """A request as openapi-core's protocol has it."""
 
-    def __init__(self, request: Request, public_url: str) -> None:
-        self.content_type = request.headers.get("Content-Type", "application/json").partition(";")[0]
-        self.host_url = public_url
-        self.path = request.path
-        self.method = request.method.lower()
-        self.body = request.raw or None
+    def __init__(self, exchange: _Exchange) -> None:
+        self.content_type = dict(exchange.headers).get("Content-Type", "application/json").partition(";")[0]
+        self.host_url = exchange.public_url
+        self.path = exchange.path
+        self.method = exchange.method.lower()
+        self.body = exchange.raw or None
         self.parameters = RequestParameters(
-            query=ImmutableMultiDict(request.query), header=Headers(request.headers), cookie=ImmutableMultiDict()
+            query=ImmutableMultiDict(exchange.query), header=Headers(exchange.headers), cookie=ImmutableMultiDict()
         )
 
 
 class _Answered:
-    content_type = "application/json"
-
-    def __init__(self, reply: Reply) -> None:
-        self.status_code = reply.status
-        self.data = reply.raw
-        self.headers = reply.headers
+    def __init__(self, exchange: _Exchange) -> None:
+        self.content_type = dict(exchange.reply_headers).get("Content-Type", "application/json").partition(";")[0]
+        self.status_code = exchange.status
+        self.data = exchange.reply_raw
+        self.headers = dict(exchange.reply_headers)
 
 
 class _Server(ThreadingHTTPServer):

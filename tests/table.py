@@ -35,13 +35,13 @@ def template() -> dict[str, Any]:
     return found
 
 
-def create_table(name: str, *, indexed: bool = True, **client: Any) -> None:
-    """Make it, with its indexes (if `indexed`), its stream and its TTL; `client` is what boto3's client takes."""
+def create_table(name: str, *, indexed: bool = True, client: Any = None, **options: Any) -> None:
+    """Make it, with its indexes (if `indexed`), its stream and its TTL; by a client made with boto3's `options`."""
     properties = template()["Resources"]["Table"]["Properties"]
     keys = {key["AttributeName"] for key in properties["KeySchema"]}
     defined = [each for each in properties["AttributeDefinitions"] if indexed or each["AttributeName"] in keys]
     indexes = {"GlobalSecondaryIndexes": properties["GlobalSecondaryIndexes"]} if indexed else {}
-    dynamodb = boto3.client("dynamodb", **client)
+    dynamodb = client or boto3.client("dynamodb", **options)
     dynamodb.create_table(
         TableName=name,
         BillingMode=properties["BillingMode"],

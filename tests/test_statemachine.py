@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.table import template
-from tracker.lifecycle import ATTEMPT_GAP, ATTEMPTS
-from tracker.rounds import Answer, Outcome
+from tracker.cleanup.core.rounds import Outcome, StepResult
+from tracker.lifecycle.rounds import ATTEMPT_GAP, ATTEMPTS
 
 FOLDER = Path(__file__).parent.parent / "statemachine"
 MACHINE: dict[str, Any] = json.loads((FOLDER / "cleanup.asl.json").read_text())
@@ -44,7 +44,7 @@ def following(state: dict[str, Any]) -> Iterator[str]:
 
 def answer(outcome: Outcome, retry_after: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(
-        Answer(
+        StepResult(
             blueprint_id="service-1",
             generation="0b3e1f5c-8d2a-4c7e-9f60-1a2b3c4d5e6f",
             round=1,
@@ -125,11 +125,22 @@ def test_release_has_three_attempts_five_seconds_apart() -> None:
 
 
 def test_no_attempt_is_spent_on_what_lambda_itself_can_not_do() -> None:
-    first, _ = STATES["Release"]["Retry"]
-    assert set(first["ErrorEquals"]) == SERVICE_ERRORS
-    assert first["IntervalSeconds"] == 2
-    assert first["BackoffRate"] == 2
-    assert first["JitterStrategy"] == "FULL"
+    throttled, broken, _ = STATES["Release"]["Retry"]
+    assert {*throttled["ErrorEquals"], *broken["ErrorEquals"]} == SERVICE_ERRORS
+    for retrier in (throttled, broken):
+        assert retrier["IntervalSeconds"] == 2
+        assert retrier["BackoffRate"] == 2
+        assert retrier["JitterStrategy"] == "FULL"
+
+
+def test_a_throttled_step_waits_for_its_turn_as_long_as_a_round_may_last() -> None:
+    throttled = STATES["Release"]["Retry"][0]
+    assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+    # With jitter a gap is half of the longest one, on average.
+    gap = throttled["MaxDelaySeconds"] / 2
+    assert throttled["MaxAttempts"] * gap > MACHINE["TimeoutSeconds"]
+    # Scheduled, started, failed: an execution whose history has 25,000 events is ended.
+    assert MACHINE["TimeoutSeconds"] / gap * 3 < 25_000
 
 
 def test_a_failed_release_keeps_its_state_on_the_way_to_restore() -> None:
@@ -139,7 +150,8 @@ def test_a_failed_release_keeps_its_state_on_the_way_to_restore() -> None:
 
 
 def test_restore_is_tried_for_longer_than_an_outage_of_minutes() -> None:
-    (retry,) = STATES["Restore"]["Retry"]
+    throttled, retry = STATES["Restore"]["Retry"]
+    assert throttled == STATES["Release"]["Retry"][0]
     gaps = [
         min(retry["IntervalSeconds"] * retry["BackoffRate"] ** n, retry["MaxDelaySeconds"])
         for n in range(retry["MaxAttempts"])
@@ -186,7 +198,7 @@ def test_the_schema_takes_what_release_answers(sample: dict[str, Any]) -> None:
 
 def test_the_schema_knows_the_outcomes_of_release_and_no_others() -> None:
     assert set(SCHEMA["properties"]["outcome"]["enum"]) == set(get_args(Outcome))
-    assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == set(Answer.__struct_fields__)
+    assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == set(StepResult.__struct_fields__)
 
 
 @pytest.mark.parametrize(

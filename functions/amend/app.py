@@ -1,58 +1,76 @@
-"""Changes what is recorded: `PATCH /deployments/{blueprint_id}` (also to another key), and `POST .../forget`."""
+"""Amends what is recorded: `PATCH /deployments/{blueprint_id}` (also to another key), `POST .../forget`, `.../extend` and `.../hold`; exempts strays."""
 
-from functools import lru_cache
-from typing import Any
-
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
-from tracker import api, webhooks
-from tracker.deployment import Deployment
-from tracker.errors import Invalid
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.records import utc_now
-from tracker.registration import parse_amendment
-from tracker.settings import settings
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
+from tracker.intake import api, fields, strays
+from tracker.intake.amendment import parse_amendment
+from tracker.intake.terms import parse_extension, parse_hold
+from tracker.model.clock import utc_now
+from tracker.model.deployment import Deployment
+from tracker.model.rights import check_may_decide
+from tracker.model.settings import settings
+from tracker.notify.targets import check_name
+from tracker.runtime import front_door, lifecycle, stray_lifecycle
 
 
-@lru_cache(maxsize=1)
-def lifecycle() -> Lifecycle:
-    """The rules over this stack's table."""
-    return assembled(settings())
+def amend(call: api.Call) -> api.Reply:
+    """Reply 200 with the amended deployment."""
+
+    def patch(current: Deployment) -> tuple[Deployment, str | None]:
+        amended, to = parse_amendment(call.body, current, settings(), now=utc_now())
+        if (amended.cleanup_webhook, amended.metadata.get("webhook_secret")) != (
+            current.cleanup_webhook,
+            current.metadata.get("webhook_secret"),
+        ):
+            fields.check_webhook_secret(amended, settings(), call.caller)
+        if amended.cleanup_webhook != current.cleanup_webhook:
+            check_name(amended.cleanup_webhook, settings())
+        return amended, to
+
+    return 200, api.shown(lifecycle().amend(call.key, patch, requested_by=call.caller))
 
 
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer the gateway."""
-    routes = {
-        ("PATCH", "/deployments/{blueprint_id}"): patched,
-        ("POST", "/deployments/{blueprint_id}/forget"): forgotten,
+def forget(call: api.Call) -> api.Reply:
+    """Reply 200 with the record, which is ended without a cleanup. The body is `{"reason": "..."}`."""
+    reason, over_hold = api.read_reasons(call.body)
+    found = lifecycle().forget(call.key, reason=reason, requested_by=call.caller, over_hold=over_hold)
+    return 200, api.shown(found)
+
+
+def extend(call: api.Call) -> api.Reply:
+    """Reply 200 with the deployment, and `extended`: its end before and now. The body is `{"by": seconds}` or `{"until": time}`."""
+    extension = parse_extension(call.body)
+    found, before = lifecycle().extend(
+        call.key, lambda old: extension.lengthen(old, settings(), utc_now()), requested_by=call.caller
+    )
+    return 200, api.shown(found) | {"extended": {"from": before, "to": found.expires_at}}
+
+
+def hold(call: api.Call) -> api.Reply:
+    """Reply 200 with the deployment, which is held. The body is `{"reason": "...", "until": time}`."""
+    reason, until = parse_hold(call.body, settings(), utc_now())
+    return 200, api.shown(lifecycle().hold(call.key, reason=reason, until=until, requested_by=call.caller))
+
+
+def unhold(call: api.Call) -> api.Reply:
+    """Reply 200 with the deployment, which isn't held any more."""
+    api.json_object(call.body, allowed=set())
+    return 200, api.shown(lifecycle().unhold(call.key, requested_by=call.caller))
+
+
+def exempt(call: api.Call) -> api.Reply:
+    """Reply 200 with the stray, which is left alone until then. The body is `{"reason": "...", "until": time}`."""
+    key = stray_lifecycle().require(strays.check_key(call.key)).key
+    check_may_decide(key, call.caller, settings().act_on_everything)
+    exemption = strays.parse_exemption(call.body, by=call.caller, now=utc_now())
+    return 200, strays.shown(stray_lifecycle().exempt(key, exemption))
+
+
+handler = front_door(
+    {
+        ("PATCH", "/deployments/{blueprint_id}"): amend,
+        ("POST", "/deployments/{blueprint_id}/forget"): forget,
+        ("POST", "/strays/{key}/exempt"): exempt,
+        ("POST", "/deployments/{blueprint_id}/extend"): extend,
+        ("POST", "/deployments/{blueprint_id}/hold"): hold,
+        ("DELETE", "/deployments/{blueprint_id}/hold"): unhold,
     }
-    return api.serve(event, routes)
-
-
-def patched(call: api.Call) -> api.Answer:
-    """200 with the deployment as it is now."""
-
-    def amended(current: Deployment) -> tuple[Deployment, str | None]:
-        found, to = parse_amendment(call.body, current, settings(), now=utc_now())
-        if found.cleanup_webhook != current.cleanup_webhook:
-            webhooks.check_name(found.cleanup_webhook, settings())
-        return found, to
-
-    return 200, api.shown(lifecycle().amend(call.key, amended))
-
-
-def forgotten(call: api.Call) -> api.Answer:
-    """200 with the record, ended without a cleanup; `{"reason": "..."}` is needed."""
-    reason = api.json_object(call.body, allowed={"reason"}).get("reason", "")
-    if not isinstance(reason, str):
-        raise Invalid("reason", type(reason).__name__, "text", malformed=True)
-    deployment = lifecycle().forget(call.key, reason=reason, requested_by=call.caller)
-    return 200, api.shown(deployment)
+)

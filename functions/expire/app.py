@@ -1,53 +1,74 @@
-"""Notices that time is over: removed leases from the table's stream, and the sweep of what is due, every minute."""
+"""Acts on what is due. Every minute a sweep reads what will be due soon and puts it on a queue; the queue and the stream of removed leases bring it."""
 
-from functools import lru_cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tracker import brakes
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.records import UnreadableError
-from tracker.settings import settings
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
-
-
-@lru_cache(maxsize=1)
-def lifecycle() -> Lifecycle:
-    """The rules over this stack's table."""
-    return assembled(settings())
+from tracker.lifecycle.horizon import Horizon, read_key
+from tracker.model.brakes import Brakes
+from tracker.model.clock import utc_now
+from tracker.model.deployment import parse_time
+from tracker.runtime import due_queue, entry_point, lifecycle, logger, metrics, modes_in_force, records, show
+from tracker.store.table import UnreadableError
+from tracker.watch.gauges import gauges, is_time_for_gauges
 
 
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
+@entry_point
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Take the stream's batch, or the sweep's tick."""
-    modes = brakes.read(settings().mode_parameter)
-    if "Records" in event:
-        return {"batchItemFailures": [{"itemIdentifier": n} for n in lapsed(event["Records"], modes)]}
-    started = lifecycle().sweep(modes, lambda: context.get_remaining_time_in_millis() / 1000)
+    """Handle a batch of the queue or of the stream, or a tick of the sweep's schedule."""
+    modes = modes_in_force()
+    if found := event.get("Records"):
+        failed = expire(found, modes) if "dynamodb" in found[0] else take(found, modes)
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+    sweep = Horizon(records(), due_queue(), utc_now).sweep
+    queued = sweep(lambda: context.get_remaining_time_in_millis() / 1000)
+    # An alarm notices when this metric is absent.
+    metrics.add_metric("Sweeps", MetricUnit.Count, 1)
+    metrics.add_metric("DueSoon", MetricUnit.Count, queued)
+    look_around(event, context)
+    return {"queued": queued}
+
+
+def look_around(event: dict[str, Any], context: LambdaContext) -> None:
+    """At each fifth minute's tick, show how many deployments there are in which state, and what they cost. The sweep doesn't depend on it."""
+    try:
+        if "time" in event and is_time_for_gauges(parse_time(event["time"]).minute):
+            show(gauges(records(), utc_now(), lambda: context.get_remaining_time_in_millis() / 1000))
+    except Exception:
+        # An alarm notices when the gauges are absent.
+        logger.exception("the deployments can't be counted")
+
+
+def take(messages: list[dict[str, Any]], modes: Brakes) -> list[str]:
+    """Act on the record of each message. Return the ids of those that must come again."""
+    failed = []
+    started = 0
+    for message in messages:
+        try:
+            started += lifecycle().take(read_key(message["body"]), modes)
+        except ValueError:
+            logger.exception("a message names no record")
+        except Exception:
+            # Not even moving it back in line worked: the table doesn't answer.
+            logger.exception("a due record can't be put off")
+            failed.append(message["messageId"])
     metrics.add_metric("RoundsStarted", MetricUnit.Count, started)
-    return {"started": started}
+    return failed
 
 
-def lapsed(records: list[dict[str, Any]], modes: brakes.Brakes) -> list[str]:
-    """Look at the record of each removed lease; the sequence number of the first that failed.
+def expire(changes: list[dict[str, Any]], modes: Brakes) -> list[str]:
+    """Act on the record of each removed lease. Return the sequence number of the first that failed, if any.
 
-    A lease that our own transaction removed is told apart because then nothing is due.
+    A lease that one of our own transactions removed needs no test: its record isn't due.
     """
-    for record in records:
-        change = record["dynamodb"]
+    for each in changes:
+        change = each["dynamodb"]
         generation = change.get("OldImage", {}).get("generation", {}).get("S")
         try:
             lifecycle().due(change["Keys"]["blueprint_id"]["S"], modes, generation)
         except UnreadableError:
-            # It will be no record the next time either. The sweep keeps telling of it.
+            # Trying it again is no use. The sweep goes on logging it.
             logger.exception("a lapsed lease belongs to no record")
         except Exception:
             # Those before it are done; the stream brings it and what follows again.

@@ -1,72 +1,53 @@
-"""Sends again when asked to: one delivery to a webhook, or what the topic was told of a deployment."""
+"""Sends again on request: one delivery to a webhook, or the announcements of a deployment."""
 
-from functools import lru_cache
-from typing import Any
+from tracker.clients import client
+from tracker.intake import api
+from tracker.intake.shapes import describe
+from tracker.model.errors import Invalid, NotFound
+from tracker.model.rights import check_may_act, may_act_on_everything
+from tracker.model.settings import settings
+from tracker.notify.deliveries import DeliveryRef
+from tracker.runtime import deliveries, front_door, records, topic
 
-import boto3
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
-from tracker import api
-from tracker.announcements import Topic
-from tracker.deliveries import Errand
-from tracker.errors import Invalid, NotFound
-from tracker.records import Records
-from tracker.settings import settings
-from tracker.workflow import CONFIG
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
+# No deployment comes to as many facts.
+SEQUENCE_MAX = 1_000_000_000
 
 
-@lru_cache(maxsize=1)
-def records() -> Records:
-    """This stack's table."""
-    return Records(settings().table_name)
-
-
-@lru_cache(maxsize=1)
-def topic() -> Topic:
-    """This stack's topic."""
-    return Topic(settings().topic_arn, records())
-
-
-@lru_cache(maxsize=1)
-def sqs() -> Any:
-    """The client of the queue."""
-    return boto3.client("sqs", config=CONFIG)
-
-
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer the gateway."""
-    routes = {
-        ("POST", "/deployments/{blueprint_id}/deliveries/{webhook_id}/redeliver"): redelivered,
-        ("POST", "/deployments/{blueprint_id}/announce"): announced,
-    }
-    return api.serve(event, routes)
-
-
-def redelivered(call: api.Call) -> api.Answer:
-    """202 with the series of attempts that begins: same id, URL and body, whatever became of it before."""
-    delivery = records().delivery(call.key, call.webhook_id)
+def redeliver(call: api.Call) -> api.Reply:
+    """Reply 202 with the series of attempts that begins: with the same id, URL and body, whatever the delivery's state."""
+    delivery = deliveries().get(call.key, call.webhook_id)
     if delivery is None:
         raise NotFound(f"no delivery {call.webhook_id!r} of {call.key!r}")
-    wanted = Errand(delivery.blueprint_id, delivery.id, delivery.series + 1)
-    sqs().send_message(QueueUrl=settings().deliveries_queue_url, MessageBody=wanted.text)
-    return 202, wanted
+    _check_right(call)
+    ref = DeliveryRef(delivery.blueprint_id, delivery.id, delivery.series + 1)
+    client("sqs").send_message(QueueUrl=settings().deliveries_queue_url, MessageBody=ref.text)
+    return 202, ref
 
 
-def announced(call: api.Call) -> api.Answer:
-    """200 with the ids that were published again, from `{"from_sequence": n}` on, as far as the record has its facts."""
+def announce(call: api.Call) -> api.Reply:
+    """Reply 200 with the ids of the announcements that were published again.
+
+    The body is `{"from_sequence": n}`, 1 by default. Only the facts that the record still has can be announced again.
+    """
     first = api.json_object(call.body, allowed={"from_sequence"}).get("from_sequence", 1)
-    if not isinstance(first, int) or isinstance(first, bool) or first < 1:
-        raise Invalid("from_sequence", str(first), "a number from 1", malformed=True)
-    deployment = records().find(call.key)
-    if deployment is None:
-        raise NotFound(f"nothing is registered under {call.key!r}")
+    if not isinstance(first, int) or isinstance(first, bool) or not 1 <= first <= SEQUENCE_MAX:
+        raise Invalid("from_sequence", describe(first), f"an integer from 1 to {SEQUENCE_MAX}", malformed=True)
+    deployment = records().require(call.key)
+    _check_right(call)
     events = [event for event in deployment.events if event.sequence >= first]
     return 200, {"announced": [topic().announce(deployment, event).id for event in events]}
+
+
+def _check_right(call: api.Call) -> None:
+    """Raise NotYours if the caller may not act on the deployment. A delivery may outlive the record, and is everyone's no more then."""
+    everything = settings().act_on_everything
+    if not may_act_on_everything(call.caller, everything):
+        check_may_act(records().require(call.key), call.caller, everything)
+
+
+handler = front_door(
+    {
+        ("POST", "/deployments/{blueprint_id}/deliveries/{webhook_id}/redeliver"): redeliver,
+        ("POST", "/deployments/{blueprint_id}/announce"): announce,
+    }
+)

@@ -1,51 +1,41 @@
-"""Registers deployments: `POST /deployments`, and `Service Initiated` events from their queue."""
+"""Registers deployments: `POST /deployments`, and `Service Initiated` events from their queue; adopts strays."""
 
-from functools import lru_cache
-from typing import Any
 from uuid import uuid4
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
-from tracker import api, events, webhooks
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.records import utc_now
-from tracker.registration import parse_registration
-from tracker.settings import settings
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
+from tracker.intake import api, events, fields, strays
+from tracker.intake.registration import parse_registration
+from tracker.model.clock import utc_now
+from tracker.model.deployment import Deployment
+from tracker.model.rights import check_may_decide
+from tracker.model.settings import settings
+from tracker.notify.targets import check_name
+from tracker.runtime import front_door, lifecycle, stray_lifecycle
 
 
-@lru_cache(maxsize=1)
-def lifecycle() -> Lifecycle:
-    """The rules over this stack's table."""
-    return assembled(settings())
-
-
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer the gateway, or take the queue's batch."""
-    if api.is_call(event):
-        return api.serve(event, {("POST", "/deployments"): posted})
-    return events.serve(event, initiated, dead_letters=settings().dead_letter_queue_url, now=utc_now)
-
-
-def posted(call: api.Call) -> api.Answer:
-    """201 with the new deployment; 200 if it is the very same again."""
+def register(call: api.Call) -> api.Reply:
+    """Reply 201 with the new deployment and where it is, or 200 if the same request came before."""
     wanted = parse_registration(
         call.body, settings(), now=utc_now(), registered_by=call.caller, generation=str(uuid4())
     )
-    webhooks.check_name(wanted.cleanup_webhook, settings())
+    _check_webhook(wanted)
     deployment, is_new = lifecycle().register(wanted)
-    return (201 if is_new else 200), api.shown(deployment)
+    shown = api.shown(deployment)
+    return (201, shown, api.location(deployment)) if is_new else (200, shown)
 
 
-def initiated(event: events.ServiceEvent) -> None:
-    """Register what a service says was deployed for it."""
+def adopt(call: api.Call) -> api.Reply:
+    """Reply 201 with the deployment that adopts a stray and where it is, or 200 if it was adopted before."""
+    key = strays.check_key(call.key)
+    check_may_decide(key, call.caller, settings().act_on_everything)
+    ttl_seconds, reason = strays.parse_adoption(call.body)
+    described = strays.adoption(ttl_seconds, settings(), now=utc_now(), by=call.caller)
+    deployment, is_new = stray_lifecycle().adopt(key, described, reason=reason, requested_by=call.caller)
+    shown = api.shown(deployment)
+    return (201, shown, api.location(deployment, above="../../")) if is_new else (200, shown)
+
+
+def register_by_event(event: events.ServiceEvent) -> None:
+    """Register the deployment that a service's event describes."""
     wanted = parse_registration(
         event.detail,
         settings(),
@@ -55,5 +45,13 @@ def initiated(event: events.ServiceEvent) -> None:
         made_at=event.origin,
         registered_at=event.at,
     )
-    webhooks.check_name(wanted.cleanup_webhook, settings())
+    _check_webhook(wanted)
     lifecycle().register(wanted)
+
+
+def _check_webhook(wanted: Deployment) -> None:
+    fields.check_webhook_secret(wanted, settings(), wanted.registered_by)
+    check_name(wanted.cleanup_webhook, settings())
+
+
+handler = front_door({("POST", "/deployments"): register, ("POST", "/strays/{key}/adopt"): adopt}, register_by_event)

@@ -1,43 +1,28 @@
-"""The cleanup workflow's task: takes one step of a round and says what remains."""
+"""Takes one step of a round, as the task of the cleanup workflow, and reports what remains."""
 
-from functools import lru_cache
 from typing import Any
 
 import msgspec
-from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tracker import brakes
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.records import utc_now
-from tracker.rounds import Round, State
-from tracker.settings import settings
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
+from tracker.cleanup.core.rounds import CleanupStep, RoundState
+from tracker.model.clock import utc_now
+from tracker.model.settings import settings
+from tracker.runtime import entry_point, lifecycle, metrics, modes_in_force
 
 
-@lru_cache(maxsize=1)
-def lifecycle() -> Lifecycle:
-    """The rules over this stack's table."""
-    return assembled(settings())
-
-
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
+@entry_point
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer with statemachine/release-answer.schema.json."""
-    step = Round(
+    """Take a step. Its result has the schema statemachine/release-answer.schema.json."""
+    step = CleanupStep(
         lifecycle(),
         settings(),
-        brakes=lambda: brakes.read(settings().mode_parameter),
+        brakes=modes_in_force,
         clock=utc_now,
         time_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    answer = step.step(msgspec.convert(event, State))
-    metrics.add_metric(answer.outcome.capitalize(), MetricUnit.Count, 1)
-    found: dict[str, Any] = msgspec.to_builtins(answer)
+    result = step.run(msgspec.convert(event, RoundState))
+    metrics.add_metric(result.outcome.capitalize(), MetricUnit.Count, 1)
+    found: dict[str, Any] = msgspec.to_builtins(result)
     return found

@@ -1,22 +1,15 @@
-"""The cleanup workflow's last word on a failed round: the record is live again, with its error. No cloud SDK here."""
+"""Makes the record of a failed round live again, with its error, as the last task of the cleanup workflow."""
 
-from functools import lru_cache
 from typing import Any
 
 import msgspec
-from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.settings import settings
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
+from tracker.runtime import entry_point, lifecycle
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The state that a round failed in; `error` is what the workflow caught, {"Error", "Cause"}."""
+    """The state of the workflow when the round failed. `error` is the error that it caught, {"Error", "Cause"}."""
 
     blueprint_id: str
     generation: str
@@ -25,21 +18,13 @@ class Failed(msgspec.Struct, frozen=True):
 
     @property
     def cause(self) -> str:
-        """The name of the error. Its cause may hold anything, so it stays in the execution's history."""
+        """The name of the error. Its cause may hold anything, so it stays in the execution's history alone."""
         return f"the workflow caught {self.error.get('Error', 'no error')}"
 
 
-@lru_cache(maxsize=1)
-def lifecycle() -> Lifecycle:
-    """The rules over this stack's table."""
-    return assembled(settings())
-
-
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
+@entry_point
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer whether the record was in that round, and whether it is quarantined now."""
+    """Restore the record. Return whether it was in that round, and whether it is quarantined now."""
     failed = msgspec.convert(event, Failed)
     deployment = lifecycle().restored(failed.blueprint_id, failed.generation, failed.round, failed.cause)
     if deployment is None:

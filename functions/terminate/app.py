@@ -1,49 +1,60 @@
 """Begins cleanups: `DELETE /deployments/{blueprint_id}`, and `Service Terminated` events from their queue."""
 
-from functools import lru_cache
-from typing import Any
+import re
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from tracker.intake import api, events
+from tracker.intake.fields import check_key
+from tracker.intake.shapes import describe
+from tracker.model.catalogue import entry
+from tracker.model.errors import Invalid, cut
+from tracker.runtime import brake_on, front_door, lifecycle
 
-from tracker import api, events
-from tracker.errors import Invalid
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.records import utc_now
-from tracker.settings import settings
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics(namespace="DeploymentTracker")
+# As many hashes as a deployment has resources at most.
+PLAN = re.compile(r"(?:[A-Za-z0-9_-]{10}){1,200}", re.ASCII)
 
 
-@lru_cache(maxsize=1)
-def lifecycle() -> Lifecycle:
-    """The rules over this stack's table."""
-    return assembled(settings())
+def terminate(call: api.Call) -> api.Reply:
+    """Reply 202 while the cleanup runs, 200 with the receipt once it is over. The body may be `{"reason", "over_hold"}`.
+
+    With the parameter `plan`, the digest of a plan, the cleanup deletes what is in that plan and nothing else. If the brake keeps the cleanup from beginning, the reply has `brake` besides: `{"mode", "message"}`.
+    """
+    reason, over_hold = api.read_reasons(call.body)
+    plan = _plan(call.query)
+    if plan:
+        lifecycle().check_plan(call.key, plan, call.caller)
+    deployment = lifecycle().terminate(
+        call.key, reason=reason or "requested", requested_by=call.caller, over_hold=over_hold, plan=plan
+    )
+    shown = api.shown(deployment)
+    if deployment.status == "Terminated":
+        return 200, shown
+    brake = brake_on(entry(deployment.deployment_type).platform)
+    return 202, shown if brake["mode"] == "enforce" else shown | {"brake": brake}
 
 
-@logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answer the gateway, or take the queue's batch."""
-    if api.is_call(event):
-        return api.serve(event, {("DELETE", "/deployments/{blueprint_id}"): deleted})
-    return events.serve(event, ended, dead_letters=settings().dead_letter_queue_url, now=utc_now)
+def _plan(query: dict[str, str]) -> str:
+    """Return the digest of the plan that the caller approved, empty if the call names none."""
+    for name in query:
+        if name != "plan":
+            raise Invalid(cut(name), "an unknown parameter", "plan", malformed=True)
+    plan = query.get("plan", "")
+    if "plan" in query and not PLAN.fullmatch(plan):
+        raise Invalid("plan", cut(plan), "the digest that GET .../plan answered")
+    return plan
 
 
-def deleted(call: api.Call) -> api.Answer:
-    """202 while the cleanup is on its way, 200 with the receipt once it is over."""
-    deployment = lifecycle().terminate(call.key, reason="requested", requested_by=call.caller)
-    return (200 if deployment.status == "Terminated" else 202), api.shown(deployment)
-
-
-def ended(event: events.ServiceEvent) -> None:
-    """Terminate what a service says is over."""
+def terminate_by_event(event: events.ServiceEvent) -> None:
+    """Terminate the deployment whose service has ended. The detail is `{"blueprint_id", "reason"}`."""
+    for name in event.detail:
+        if name not in ("blueprint_id", "reason"):
+            raise Invalid(cut(f"detail.{name}"), "an unknown field", "blueprint_id or reason", malformed=True)
     key, reason = event.detail.get("blueprint_id"), event.detail.get("reason") or "service terminated"
-    if not isinstance(key, str) or not key:
-        raise Invalid("detail.blueprint_id", type(key).__name__, "the deployment's key", malformed=True)
+    if not isinstance(key, str):
+        raise Invalid("detail.blueprint_id", describe(key), "a string that isn't empty", malformed=True)
+    check_key("detail.blueprint_id", key)
     if not isinstance(reason, str):
-        raise Invalid("detail.reason", type(reason).__name__, "text", malformed=True)
+        raise Invalid("detail.reason", describe(reason), "a string", malformed=True)
     lifecycle().terminate(key, reason=reason, requested_by=f"event {event.source}", asked_at=event.at)
+
+
+handler = front_door({("DELETE", "/deployments/{blueprint_id}"): terminate}, terminate_by_event)

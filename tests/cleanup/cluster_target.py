@@ -10,9 +10,9 @@ from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
 from tests.kubernetes_api import KubernetesApi
 from tests.standin import Request
-from tracker.cleanup import kubernetes_cluster
-from tracker.cleanup.contract import Unreachable
-from tracker.cleanup.kubernetes_objects import OBJECTS
+from tracker.cleanup.core.contract import Unreachable
+from tracker.cleanup.transport.kubernetes import cluster as kubernetes_cluster
+from tracker.cleanup.transport.kubernetes.objects import OBJECTS
 
 TOKEN = "token-of-the-cluster-itself"
 SERVICE: Key = ("kubernetes:service", "default/front")

@@ -7,12 +7,13 @@ import msgspec
 
 from tests.conformance.target import Made, Target
 from tests.fakes import Clock, MemoryWorkflow
-from tracker import brakes
-from tracker.deployment import Deployment
-from tracker.lifecycle import Lifecycle
-from tracker.records import Records
-from tracker.registration import parse_registration
-from tracker.rounds import Answer, Round, State
+from tracker.cleanup.core.rounds import CleanupStep, RoundState, StepResult
+from tracker.intake.registration import parse_registration
+from tracker.lifecycle.transitions import Lifecycle
+from tracker.model import brakes
+from tracker.model.deployment import Deployment
+from tracker.store.records import Records
+from tracker.store.table import Table
 
 KEY = "svc-1"
 STEPS_MAX = 400
@@ -26,9 +27,9 @@ class Life:
     def __init__(self, target: Target, table: str) -> None:
         self.target = target
         self.clock = Clock(datetime.now(UTC))
-        self.store = Records(table, clock=self.clock, pause=lambda _seconds: None)
+        self.store = Records(Table(table, clock=self.clock, pause=lambda _seconds: None))
         self.lifecycle = self._lifecycle(deadline=DEADLINE, cluster_deadline=DEADLINE)
-        self.answers: list[Answer] = []
+        self.answers: list[StepResult] = []
         self._count = 0
 
     def be_patient(self) -> None:
@@ -68,24 +69,24 @@ class Life:
         now = self.record
         self.store.replace(now, msgspec.structs.replace(now, version=now.version + 1, **changes))
 
-    def begin(self) -> State:
+    def begin(self) -> RoundState:
         """The next round."""
         deployment = self.lifecycle.terminate(KEY, reason="requested", requested_by="conformance")
-        return State(KEY, deployment.generation, deployment.cleanup.round)
+        return RoundState(KEY, deployment.generation, deployment.cleanup.round)
 
-    def step(self, state: State) -> Answer:
+    def step(self, state: RoundState) -> StepResult:
         """One step. Raises what another attempt may mend."""
-        answer = Round(
+        answer = CleanupStep(
             self.lifecycle,
             self.target.settings,
             brakes=lambda: brakes.parse("enforce"),
             clock=self.clock,
             time_left=lambda: 300.0,
-        ).step(state)
+        ).run(state)
         self.answers.append(answer)
         return answer
 
-    def run(self, state: State) -> Answer:
+    def run(self, state: RoundState) -> StepResult:
         """Step until the round is over, waiting as the workflow does."""
         for _ in range(STEPS_MAX):
             answer = self.step(state)
@@ -98,11 +99,11 @@ class Life:
         self.clock.forward(seconds=seconds)
         self.target.wait(seconds)
 
-    def give_back(self, state: State) -> None:
+    def give_back(self, state: RoundState) -> None:
         """What the workflow does when a round failed."""
         self.lifecycle.restored(state.blueprint_id, state.generation, state.round, "conformance")
 
-    def clean_up(self, made: Made, **changes: Any) -> Answer:
+    def clean_up(self, made: Made, **changes: Any) -> StepResult:
         """Register, and run one round."""
         self.register(made, **changes)
         return self.run(self.begin())

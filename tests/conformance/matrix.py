@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.conformance.target import FAULTS, Target, served
-from tracker.catalogue import CATALOGUE
+from tracker.model.catalogue import CATALOGUE
 
+# The property of a test's report that says what it tried.
+TRIED = "tried"
 SIGNS = {"pass": "✓", "fail": "✗", "n/a": "·"}
 
 
@@ -23,8 +28,8 @@ def targets() -> list[type[Target]]:
         if type_.module is None:
             continue
         platform, name = type_.module.split(".")
-        module = f"tests.cleanup.{platform}.test_{name}"
-        if find_spec(f"tests.cleanup.{platform}") and find_spec(module):
+        module = f"tests.cleanup.providers.{platform}.test_{name}"
+        if find_spec(f"tests.cleanup.providers.{platform}") and find_spec(module):
             found += served(import_module(module))
     return found
 
@@ -49,7 +54,7 @@ class Results:
         """The rows, in the catalogue's order."""
         types = [name for name in CATALOGUE if any(each == name for each, _ in self._tried)]
         return {
-            name: dict.fromkeys(self._targets[name].na, "n/a")
+            name: dict.fromkeys(self._targets[name].reasons(), "n/a")
             | {fault: result for (each, fault), result in self._tried.items() if each == name}
             for name in types
         }
@@ -74,10 +79,31 @@ class Results:
         yield ""
         yield f"{SIGNS['pass']} holds  {SIGNS['fail']} FAILS  {SIGNS['n/a']} can't be, because:"
         for name in self._found:
-            for fault, reason in self._targets[name].na.items():
+            for fault, reason in self._targets[name].reasons().items():
                 yield f"    {name}, {fault}: {reason}"
         counts = [list(row.values()).count(each) for each in SIGNS for row in [_flat(self._found)]]
         yield f"{len(self._found)} types: " + ", ".join(f"{n} {each}" for n, each in zip(counts, SIGNS, strict=True))
+
+
+class Collector:
+    """The plugin behind `--matrix FILE`: it collects what became of each type under each fault, writes it and prints it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._results = Results()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of whichever process ran it."""
+        for name, value in report.user_properties:
+            if name == TRIED:
+                deployment_type, fault = str(value).split(" ")
+                self._results.add(deployment_type, fault, str(report.when), report.outcome)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(self._results.as_json())
+        for line in self._results.table():
+            terminalreporter.write_line(line)
 
 
 def _flat(found: dict[str, dict[str, str]]) -> dict[str, str]:

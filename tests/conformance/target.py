@@ -1,15 +1,17 @@
 """What a deployment type's test brings along for the conformance suite: a place to clean up, which can be bent.
 
-A type's test file (`tests/cleanup/<platform>/test_<type>.py`) holds `TARGETS`, a list of subclasses of `Target`: the stand-in or
+A type's test file (`tests/cleanup/providers/<platform>/test_<type>.py`) holds `TARGETS`, a list of subclasses of `Target`: the stand-in or
 emulator that is always there, and, where it can be had, the real thing (`is_real`). `HttpTarget` has what all HTTP stand-ins share.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,17 +19,22 @@ import boto3
 import pytest
 
 from tests.standin import Fault, Reply, Request, StandIn
-from tracker.cleanup import rest
-from tracker.settings import Settings
+from tracker.cleanup.core.contract import Finder
+from tracker.cleanup.transport.rest import client
+from tracker.model.catalogue import entry
+from tracker.model.settings import Settings
 
 Evidence = Literal["real", "engine", "emulator", "contract"]
 When = Literal["look", "delete"]
+# How one read of a find fails, if it isn't answered from a page that is whole.
+BREAKS = ("server-error", "refused", "reset", "hung", "cut")
 type Key = tuple[str, str]
 
 # What the suite tries. The ids are those of `make matrix`.
 FAULTS: dict[str, str] = {
     "deleted": "everything that is the deployment's is deleted and proven gone, the rest is kept",
     "already-gone": "what was gone already is a success, and nothing is asked to go",
+    "appears-late": "what the provider shows only at the third look isn't taken for gone before, and goes with all that hangs on it",
     "again": "a second cleanup of the same thing changes nothing",
     "missing-id": "a needed id that is missing is a refusal, and no call is made",
     "malformed-id": "a malformed id is a refusal, and no call is made",
@@ -51,7 +58,17 @@ FAULTS: dict[str, str] = {
     "stuck": "one dependent that won't go is named, and the others are gone",
     "half-done": "a second round knows what the first knew, though its parent is gone",
     "discreet": "nothing of a credential is in a log, a record or an error, even if the provider quotes it",
+    "finds-marked": "what carries a generation's mark is found, dependents too, and nothing else; it can be cleaned up by its ids",
+    "finds-any": "what carries any mark is found, each with its own",
+    "finds-every-page": "what is on a later page is found",
+    "find-cut": "a list that isn't read to its end isn't nothing",
+    "find-throttled": "a throttle of a list waits for as long as it says, and isn't nothing",
+    "find-denied": "401 and 403 to a list are a refusal of class credentials, not nothing",
+    "find-other-account": "nothing is found for another account: it is a refusal, and not nothing",
 }
+# Those of a type that looks for marks. They can't be tried of one that doesn't.
+FINDING = [name for name in FAULTS if name.startswith("find")]
+CANT_FIND = "the type doesn't look for marks, as it says itself"
 
 
 @dataclass(frozen=True)
@@ -77,9 +94,15 @@ class Target:
     """
 
     deployment_type: ClassVar[str]
+    # The name in a test's id, if it isn't the type's.
+    label: ClassVar[str] = ""
     evidence: ClassVar[Evidence]
     is_real: ClassVar[bool] = False
     na: ClassVar[dict[str, str]] = {}
+    # Why lists come in one piece here, if they do.
+    unpaged: ClassVar[str] = ""
+    # The ids that can't be made on it, and why.
+    unmade: ClassVar[dict[str, str]] = {}
     # What must never be seen: the credential's texts.
     secrets: tuple[str, ...] = ()
     # Where secrets are put, if not in this process's own.
@@ -98,6 +121,19 @@ class Target:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._stack.close()
+
+    @classmethod
+    def module(cls) -> Any:
+        """The file of its type."""
+        return import_module(f"tracker.cleanup.providers.{entry(cls.deployment_type).module}")
+
+    @classmethod
+    def reasons(cls) -> dict[str, str]:
+        """The faults that can't be, each with why: `na`, and those of a find if the type has none."""
+        if not isinstance(cls.module(), Finder):
+            return cls.na | dict.fromkeys(FINDING, CANT_FIND)
+        also = {"find-other-account": cls.na["other-account"]} if "other-account" in cls.na else {}
+        return also | cls.na
 
     @cached_property
     def own_folder(self) -> Path:
@@ -146,8 +182,43 @@ class Target:
         """All of `ours` is deleted by someone's hand."""
         raise NotImplementedError
 
+    def hide(self, made: Made, looks: int) -> None:
+        """The next so many looks at the main resource find nothing, as right after it was made; then it shows."""
+        raise NotImplementedError
+
     def wait(self, seconds: float) -> None:
         """Time passes: what is leaving gets on."""
+
+    # What carries a mark. A target of a type that has `find` must have these
+
+    def where(self, made: Made) -> dict[str, str | list[str]]:
+        """Those of a record's ids that name no resource, and only say where it is."""
+        ids = entry(self.deployment_type).ids
+        return {key: value for key, value in made.ids.items() if not ids[key].kind}
+
+    def put_mark(self, made: Made, generation: str) -> list[Key]:
+        """Put the mark of a generation on its main resource, and on each dependent that can carry one; return the keys of all of them."""
+        raise NotImplementedError
+
+    def crowd(self, number: int, generation: str | None = None) -> list[Key]:
+        """Make so many more things of the main kind in the same place, unmarked or marked; return their keys."""
+        raise NotImplementedError
+
+    def sought(self, made: Made) -> Made:
+        """The same, as a record without ids has it: where its place is known from ids, something else has to name that."""
+        return made
+
+    def reads(self) -> dict[str, int]:
+        """The reads since `forget`, and how often each was made. `failing` takes one as `when`, and breaks it alone."""
+        return {"look": 1}
+
+    def breaks(self, times: int) -> tuple[str, ...]:
+        """How a read of a find that is made so often can fail, as the names of `failing`."""
+        return BREAKS
+
+    def throttled_read(self, read: str, seconds: int) -> AbstractContextManager[object]:
+        """One of `reads` is throttled, for so many seconds."""
+        raise NotImplementedError
 
     # How it is bent, where `na` doesn't say that it can't be
 
@@ -175,8 +246,8 @@ class Target:
         """The credential is for another account, where nothing of this is."""
         raise NotImplementedError
 
-    def failing(self, fault: str, when: When) -> AbstractContextManager[object]:
-        """Calls that look, or that ask for a deletion, fail: "denied", "server-error", "refused", "reset", "hung", "cut"."""
+    def failing(self, fault: str, when: str) -> AbstractContextManager[object]:
+        """Calls that look, or that ask for a deletion, or one of `reads`, fail: "denied", "server-error", "refused", "reset", "hung", "cut"."""
         raise NotImplementedError
 
     def denials(self) -> list[str]:
@@ -236,9 +307,23 @@ class HttpTarget(Target):
     def forget(self) -> None:
         self.server.calls.clear()
 
+    def reads(self) -> dict[str, int]:
+        method, path = self.looking
+        calls = [call for call in self.server.calls if re.fullmatch(method, call.method) and re.search(path, call.path)]
+        return dict(Counter(map(str, calls)))
+
+    def breaks(self, times: int) -> tuple[str, ...]:
+        return (*BREAKS, "empty", *(("circle", "later") if times > 1 and not self.unpaged else ()))
+
     @contextmanager
-    def failing(self, fault: str, when: When) -> Iterator[None]:
-        method, path = self.looking if when == "look" else self.deleting
+    def throttled_read(self, read: str, seconds: int) -> Iterator[None]:
+        with self.server.failing(Fault("answer", *_call(read), self._throttle(seconds))):
+            yield
+
+    @contextmanager
+    def failing(self, fault: str, when: str) -> Iterator[None]:
+        calls = {"look": self.looking, "delete": self.deleting}
+        method, path = calls[when] if when in calls else _call(when)
         if fault == "refused":
             # A deletion is refused once the look before it was answered: as if the provider went down in between.
             if when == "look":
@@ -259,6 +344,10 @@ class HttpTarget(Target):
                 found = Fault("reset", method, path)
             case "cut":
                 found = Fault("cut", method, path)
+            case "empty":
+                found = Fault("answer", method, path, Reply(200, {}))
+            case "circle" | "later":
+                found = Fault("answer", method, path, _after_the_first(self, kind))
             case _:
                 raise ValueError(fault)
         with self.server.failing(found), pytest.MonkeyPatch.context() as patch:
@@ -268,14 +357,35 @@ class HttpTarget(Target):
 
     def hasten(self, patch: pytest.MonkeyPatch) -> None:
         """Make the limits of time short that calls have, so that a test of them is: no longer than the fault lasts."""
-        patch.setattr(rest, "READ_TIMEOUT", 0.4)
+        patch.setattr(client, "READ_TIMEOUT", 0.4)
 
     @contextmanager
     def throttled(self, seconds: int, times: int) -> Iterator[None]:
-        reply = self.error(429, "too many requests")
-        answer = Reply(reply.status, reply.body, {**reply.headers, "Retry-After": str(seconds)})
-        with self.server.failing(Fault("answer", *self.deleting, answer, times=times)):
+        with self.server.failing(Fault("answer", *self.deleting, self._throttle(seconds), times=times)):
             yield
+
+    def _throttle(self, seconds: int) -> Reply:
+        reply = self.error(429, "too many requests")
+        return Reply(reply.status, reply.body, {**reply.headers, "Retry-After": str(seconds)})
+
+
+def _call(read: str) -> tuple[str, str]:
+    """The method and the path, as a fault has them, of a call that `reads` names."""
+    method, path = read.split(" ")
+    return method, f"^{re.escape(path)}$"
+
+
+def _after_the_first(target: HttpTarget, kind: str) -> Callable[[Request], Reply]:
+    """What answers a list's first page as ever, and then the same page again and again, or with an error."""
+    first: list[Reply] = []
+
+    def answer(request: Request) -> Reply:
+        if not first:
+            first.append(target.server.handle(request))
+            return first[0]
+        return first[0] if kind == "circle" else target.error(503, "no further page")
+
+    return answer
 
 
 def _quoted(request: Request) -> str:

@@ -13,10 +13,14 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
 
-from tracker.deployment import Deployment
-from tracker.lifecycle import Lifecycle, assembled
-from tracker.records import Records
-from tracker.settings import settings
+from tests.description import check_answer, is_described
+from tests.fresh import forget_process
+from tracker import runtime
+from tracker.lifecycle.transitions import Lifecycle
+from tracker.model.deployment import Deployment
+from tracker.store.deliveries import Deliveries
+from tracker.store.records import Records
+from tracker.store.table import Table
 
 ROOT = Path(__file__).parent.parent.parent
 MODE = "/stack/cleanup-mode"
@@ -64,29 +68,42 @@ class Stack:
     subscriber: str
     deliveries: str
     undelivered: str
+    due: str
     loaded: dict[str, ModuleType] = field(default_factory=dict)
 
     def call(self, verb: str, event: Any, context: Context | None = None) -> Any:
-        """Invoke a function; its handler is loaded as Lambda loads it."""
+        """Invoke a function; its handler is loaded as Lambda loads it. What it answers to a call is as docs/openapi.json says."""
+        self.load(verb)
+        # What Lambda does to every event: it comes as JSON and goes as JSON.
+        event = json.loads(json.dumps(event))
+        answer = json.loads(json.dumps(self.loaded[verb].handler(event, context or Context())))
+        if is_described(event):
+            check_answer(event, answer)
+        return answer
+
+    def load(self, verb: str) -> None:
+        """Load a function as Lambda loads it, unless it is loaded already."""
         if verb not in self.loaded:
             spec = importlib.util.spec_from_file_location(f"{verb}_app", ROOT / "functions" / verb / "app.py")
             assert spec
             assert spec.loader
             self.loaded[verb] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(self.loaded[verb])
-        # What Lambda does to every event: it comes as JSON and goes as JSON.
-        event = json.loads(json.dumps(event))
-        return json.loads(json.dumps(self.loaded[verb].handler(event, context or Context())))
 
     @cached_property
     def records(self) -> Records:
         """The table, as the functions reach it."""
-        return Records(self.table)
+        return Records(Table(self.table))
+
+    @cached_property
+    def delivery_store(self) -> Deliveries:
+        """The deliveries in the table, as the functions reach them."""
+        return Deliveries(Table(self.table))
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
         """The rules over this stack."""
-        return assembled(settings())
+        return runtime.lifecycle()
 
     def record(self, key: str = "svc-7") -> Deployment:
         """The record under a key."""
@@ -129,7 +146,7 @@ def stack(moto_table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     sqs, sns = boto3.client("sqs"), boto3.client("sns")
     urls = {
         name: sqs.create_queue(QueueName=name)["QueueUrl"]
-        for name in ("dead", "aside", "subscriber", "deliveries", "undelivered")
+        for name in ("dead", "aside", "subscriber", "deliveries", "undelivered", "due")
     }
     topic = sns.create_topic(Name="topic")["TopicArn"]
     queue = sqs.get_queue_attributes(QueueUrl=urls["subscriber"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -152,6 +169,7 @@ def stack(moto_table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         "SET_ASIDE_QUEUE_URL": urls["aside"],
         "DELIVERIES_QUEUE_URL": urls["deliveries"],
         "UNDELIVERED_QUEUE_URL": urls["undelivered"],
+        "DUE_QUEUE_URL": urls["due"],
         "WEBHOOK_SECRET": "webhooks",
         "ALLOW_HTTP_LOOPBACK_WEBHOOKS": "true",
         "AWS_ACCOUNT": "123456789012",
@@ -159,7 +177,7 @@ def stack(moto_table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         "POWERTOOLS_TRACE_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
+    forget_process()
     found = Stack(moto_table, machine, *urls.values())
     found.set_mode("enforce")
     yield found

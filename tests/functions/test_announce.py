@@ -1,21 +1,25 @@
 """Publishing what was committed, through the function's own handler."""
 
 import json
+import time
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.functions.conftest import Stack, an_event
-from tracker.deployment import Deployment
+from tracker.model.deployment import Deployment, Event
+from tracker.notify.announcements import Announcement, Topic
 
 
 def versions(*images: dict[str, Any]) -> dict[str, Any]:
     """The stream's batch, of these versions of a record."""
     record = an_event("announce-registered")["Records"][0]
+    now = {"ApproximateCreationDateTime": time.time()}
     return {
         "Records": [
-            record | {"dynamodb": record["dynamodb"] | {"NewImage": image, "SequenceNumber": f"n{n}"}}
+            record | {"dynamodb": record["dynamodb"] | now | {"NewImage": image, "SequenceNumber": f"n{n}"}}
             for n, image in enumerate(images)
         ]
     }
@@ -87,3 +91,53 @@ def test_what_cannot_be_published_stops_there_and_is_brought_again(
     quiet = {name: value for name, value in good.items() if name != "news"}
     assert stack.call("announce", versions(quiet, good, good)) == {"batchItemFailures": [{"itemIdentifier": "n1"}]}
     assert stack.messages(stack.set_aside) == []
+
+
+def test_what_the_stream_brought_for_too_long_is_set_aside_and_its_shard_goes_on(
+    stack: Stack, registered: Deployment
+) -> None:
+    good = stack.image()
+    (topic,) = boto3.client("sns").list_topics()["Topics"]
+    boto3.client("sns").delete_topic(TopicArn=topic["TopicArn"])
+    batch = versions(good, good)
+    for record in batch["Records"]:
+        record["dynamodb"]["ApproximateCreationDateTime"] -= 901
+        record["dynamodb"]["OldImage"] = good
+    assert stack.call("announce", batch) == {"batchItemFailures": []}
+    letters = stack.messages(stack.set_aside)
+    assert len(letters) == 2
+    content = json.loads(letters[0]["Body"])
+    assert content["dynamodb"]["NewImage"] == good
+    # As it is, it can be announced again.
+    boto3.client("sns").create_topic(Name=topic["TopicArn"].rpartition(":")[2])
+    content["dynamodb"]["ApproximateCreationDateTime"] = time.time()
+    assert stack.call("announce", {"Records": [content]}) == {"batchItemFailures": []}
+
+
+def test_what_sns_refuses_for_good_is_set_aside_at_once_and_the_others_go_on(
+    stack: Stack, registered: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = stack.image()
+    publish = Topic.announce
+
+    def refused(topic: Topic, deployment: Deployment, event: Event) -> Announcement:
+        if deployment.region == "nowhere":
+            raise ClientError({"Error": {"Code": "InvalidParameter", "Message": "too long"}}, "Publish")
+        return publish(topic, deployment, event)
+
+    monkeypatch.setattr(Topic, "announce", refused)
+    batch = versions(good | {"region": {"S": "nowhere"}}, good)
+    assert stack.call("announce", batch) == {"batchItemFailures": []}
+    assert len(stack.messages(stack.subscriber)) == 1
+    (letter,) = stack.messages(stack.set_aside)
+    assert json.loads(letter["Body"]) == batch["Records"][0]
+
+
+def test_what_is_too_long_for_a_queue_is_set_aside_without_what_the_record_has_still(
+    stack: Stack, registered: Deployment
+) -> None:
+    long = stack.image() | {"news": {"S": "["}, "resources": {"S": json.dumps(["x" * 300_000])}}
+    assert stack.call("announce", versions(long)) == {"batchItemFailures": []}
+    (letter,) = stack.messages(stack.set_aside)
+    image = json.loads(letter["Body"])["dynamodb"]["NewImage"]
+    assert image == {name: value for name, value in long.items() if name not in ("resources", "events")}

@@ -11,10 +11,11 @@ from standardwebhooks import Webhook
 
 from tests.functions.conftest import WEBHOOK_SECRET, Stack, an_event, answered, with_body
 from tests.receivers import Receiver, answers, receiving, resets, silent
-from tracker import webhooks
-from tracker.deliveries import Delivery
-from tracker.deployment import Event
-from tracker.records import utc_now
+from tracker.clients import client
+from tracker.model.clock import utc_now
+from tracker.model.delivery import Delivery
+from tracker.model.deployment import Event
+from tracker.notify import targets, webhooks
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def delivered(stack: Stack) -> bool:
 
 
 def kept(stack: Stack, key: str = "svc-7") -> Delivery:
-    (found,) = stack.records.deliveries(key, limit=10).items
+    (found,) = stack.delivery_store.page(key, limit=10).items
     return found
 
 
@@ -99,7 +100,7 @@ def test_a_webhook_that_does_not_want_it_hears_nothing(stack: Stack) -> None:
         stack.call("announce", {"Records": [record]})
         assert len(stack.messages(stack.subscriber)) == 1
         assert received(stack) == []
-        assert stack.records.deliveries("svc-7", limit=10).items == []
+        assert stack.delivery_store.page("svc-7", limit=10).items == []
 
 
 @pytest.mark.parametrize("behave", [answers(500), answers(302), resets()], ids=["500", "302", "reset"])
@@ -119,15 +120,15 @@ def test_what_a_webhook_is_to_get_in_hours_is_hidden_for_as_long_as_a_queue_can(
     registered(stack, failing.url)
     (message,) = received(stack)
     stack.call("deliver", {"Records": []})
-    sqs = stack.loaded["deliver"].sqs()
+    sqs = client("sqs")
     monkeypatch.setattr(sqs, "change_message_visibility", lambda **more: seen.append(more["VisibilityTimeout"]))
     for gap in stack.loaded["deliver"].settings().webhook_gaps:
         stack.call("deliver", {"Records": [message]})
         old = kept(stack)
-        full = stack.records.delivery("svc-7", old.id)
+        full = stack.delivery_store.get("svc-7", old.id)
         assert full
         # As if the time had passed.
-        stack.records.attempted(full, with_next(full))
+        stack.delivery_store.replace(full, with_next(full))
         assert gap <= seen[-1] <= 11 * 3600
     stack.call("deliver", {"Records": [message]})
     assert kept(stack).state == "dead"
@@ -146,7 +147,7 @@ def test_a_webhook_that_asks_for_a_day_is_hidden_for_eleven_hours_at_a_time(
         registered(stack, receiver.url)
         (message,) = received(stack)
         stack.call("deliver", {"Records": []})
-        sqs = stack.loaded["deliver"].sqs()
+        sqs = client("sqs")
         monkeypatch.setattr(sqs, "change_message_visibility", lambda **more: seen.append(more["VisibilityTimeout"]))
         for _ in range(3):
             stack.call("deliver", {"Records": [message]})
@@ -159,10 +160,10 @@ def test_a_webhook_given_up_is_a_dead_letter_that_asks_for_a_new_series(stack: S
     (message,) = received(stack)
     for _ in range(8):
         stack.call("deliver", {"Records": [message]})
-        full = stack.records.delivery("svc-7", kept(stack).id)
+        full = stack.delivery_store.get("svc-7", kept(stack).id)
         assert full
         if full.state == "pending":
-            stack.records.attempted(full, with_next(full))
+            stack.delivery_store.replace(full, with_next(full))
     (letter,) = stack.messages(stack.undelivered)
     assert json.loads(letter["Body"]) == {"blueprint_id": "svc-7", "webhook_id": kept(stack).id, "series": 2}
     assert letter["MessageAttributes"]["reason"]["StringValue"] == "answered 500"
@@ -256,7 +257,7 @@ def test_a_webhooks_url_that_is_not_allowed_is_refused_before_anything_is_stored
 
 @pytest.fixture
 def leads_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "resolved", lambda _host, _seconds: ["10.0.0.7"])
+    monkeypatch.setattr(targets, "resolve_name", lambda _host, _seconds: ["10.0.0.7"])
 
 
 @pytest.mark.usefixtures("leads_inside")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.functions.conftest import Stack, an_event, answered, with_body
-from tracker.deployment import Deployment
+from tracker.model.deployment import Deployment
 
 
 def test_one_is_shown_as_registered_without_what_only_the_store_needs(stack: Stack, registered: Deployment) -> None:
@@ -61,3 +61,17 @@ def test_a_segment_that_is_no_key_is_422(stack: Stack, segment: str) -> None:
     event = an_event("inspect-get") | {"pathParameters": {"blueprint_id": segment}}
     status, _ = answered(stack.call("inspect", event))
     assert status == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", "/deployments"), ("GET", "/deployment"), ("POST", "/deployments/svc-7/plan")]
+)
+def test_a_call_that_there_is_not_is_404_in_our_form(stack: Stack, method: str, path: str) -> None:
+    event = an_event("inspect-get") | {
+        "resource": "/{proxy+}",
+        "httpMethod": method,
+        "path": path,
+        "pathParameters": {"proxy": path[1:]},
+    }
+    status, body = answered(stack.call("inspect", event))
+    assert (status, body["error"]) == (404, {"code": "not_found", "message": f"no such call: {method} {path}"})

@@ -9,7 +9,8 @@ import pytest
 from tests.functions.conftest import Stack, an_event, answered
 from tests.functions.test_deliver import delivered, kept, registered
 from tests.receivers import Receiver, answers, receiving
-from tracker.deployment import Deployment
+from tracker.intake.listing import _placed
+from tracker.model.deployment import Deployment
 
 
 def redelivery(webhook_id: str, key: str = "svc-7") -> dict[str, Any]:
@@ -35,7 +36,9 @@ def test_a_webhook_delivery_is_sent_again_whatever_became_of_it(stack: Stack, be
     assert (kept(stack).state, kept(stack).series) == ("delivered", 2)
 
 
-@pytest.mark.parametrize(("webhook_id", "key"), [("none-1", "svc-7"), ("none-1", "nobody"), ("", "svc-7")])
+@pytest.mark.parametrize(
+    ("webhook_id", "key"), [("none-1", "svc-7"), ("none-1", "nobody"), ("", "svc-7"), ("x" * 1016, "svc-7")]
+)
 def test_an_unknown_webhook_delivery_is_not_found(
     stack: Stack, registered_: Receiver, webhook_id: str, key: str
 ) -> None:
@@ -80,6 +83,24 @@ def test_a_webhooks_deliveries_come_by_page(stack: Stack, registered_: Receiver)
             break
         query["cursor"] = answer["cursor"]
     assert seen == [f"{record.generation}-{n}" for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("spoil", ["zzz", "cut", "of another key", "longer", "past any key"])
+def test_a_cursor_that_no_list_of_deliveries_gave_is_a_bad_request(
+    stack: Stack, registered_: Receiver, spoil: str
+) -> None:
+    record = stack.record()
+    event = record.events[0]
+    topic = stack.loaded["announce"].topic()
+    topic.announce(record, type(event)(sequence=12, type="registered", at=event.at, status="Active"))
+    cursor = answered(stack.call("inspect", listing(limit="1")))[1]["cursor"]
+    past = _placed("svc-7", "x" * 1016)
+    spoilt = {"zzz": "zzz", "cut": cursor[:-1], "longer": cursor + "A", "past any key": past}.get(spoil, cursor)
+    call = listing(cursor=spoilt)
+    if spoil == "of another key":
+        call["pathParameters"] = {"blueprint_id": "svc-8"}
+    status, answer = answered(stack.call("inspect", call))
+    assert (status, answer["error"]["field"]) == (400, "cursor")
 
 
 @pytest.mark.parametrize(

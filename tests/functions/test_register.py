@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.functions.conftest import Stack, an_event, answered, with_body
-from tracker.deployment import Deployment, Resource
+from tracker.model.deployment import Deployment, Resource
 
 GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="p")
 
@@ -30,6 +30,26 @@ def test_a_record_of_the_rust_tracker_registers_as_it_is(stack: Stack) -> None:
     assert {name: body[name] for name in said if name != "resource_spec"} == {
         name: value for name, value in said.items() if name != "resource_spec"
     }
+
+
+def test_an_intent_is_told_the_mark_by_which_it_is_found(stack: Stack) -> None:
+    status, body = answered(stack.call("register", an_event("register-post-intent")))
+    assert (status, body["status"], body["incomplete"]) == (201, "Unknown", True)
+    mark = {"by": "tag", "key": "BlueprintDeployment", "value": body["generation"]}
+    assert body["mark"] == mark
+    assert stack.record("svc-9").resource_ids == {}
+    patch = an_event("amend-patch") | {
+        "pathParameters": {"blueprint_id": "svc-9"},
+        "body": json.dumps({"resource_ids": {"instance_id": "i-0123456789abcdef0"}, "status": "Active"}),
+    }
+    status, body = answered(stack.call("amend", patch))
+    assert (status, body["status"], body["incomplete"], body["mark"]) == (200, "Active", False, mark)
+
+
+def test_what_cannot_be_marked_has_no_mark(stack: Stack) -> None:
+    event = with_body(an_event("register-post-intent"), deployment_type="SshRemote", region=None, resource_ids={})
+    status, body = answered(stack.call("register", event))
+    assert (status, body["mark"]) == (201, None)
 
 
 def test_the_very_same_again_is_200_with_what_is_there(stack: Stack, registered: Deployment) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from tests.fakes import MemoryProvider, a_deployment, a_thing
 from tests.functions.conftest import Context, Stack, an_event
-from tracker.cleanup.contract import Refused, Unreachable
-from tracker.deployment import Deployment
-from tracker.records import utc_now
+from tracker.cleanup.core.contract import Refused, Unreachable
+from tracker.model.clock import utc_now
+from tracker.model.deployment import Deployment
 
 
 @pytest.fixture

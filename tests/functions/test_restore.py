@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.fakes import a_deployment
+from tests.fresh import forget_process
 from tests.functions.conftest import Stack, an_event
-from tracker.deployment import Deployment
-from tracker.records import utc_now
-from tracker.settings import settings
+from tracker.model.clock import utc_now
+from tracker.model.deployment import Deployment
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_word_on_nothing_known_is_heard(stack: Stack) -> None:
 
 def test_a_quarantine_is_said(stack: Stack, terminating: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRY_DAYS", "0")
-    settings.cache_clear()
+    forget_process()
     assert stack.call("restore", an_event("restore-caught")) == {"restored": True, "quarantined": True}
 
 

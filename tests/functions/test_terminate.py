@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
 from tests.functions.conftest import Stack, an_event, answered
-from tracker.deployment import Deployment, Resource
+from tracker.model import brakes
+from tracker.model.deployment import Deployment, Resource
 
 GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="p")
 
@@ -72,12 +74,25 @@ def test_an_event_for_an_unknown_key_is_a_dead_letter_after_an_hour(stack: Stack
 
 
 @pytest.mark.parametrize(
-    "detail", [{}, {"blueprint_id": 7}, {"blueprint_id": ""}, {"blueprint_id": "svc-8", "reason": 7}]
+    "detail",
+    [
+        {},
+        {"blueprint_id": 7},
+        {"blueprint_id": ""},
+        {"blueprint_id": "svc-8", "reason": 7},
+        {"blueprint_id": "svc-8", "force": True},
+        {"blueprint_id": "svc-8", "": None},
+        {"blueprint_id": "  "},
+        {"blueprint_id": chr(0)},
+        {"blueprint_id": "x" * 1025},
+    ],
 )
 def test_a_malformed_detail_is_a_dead_letter_at_once(stack: Stack, detail: dict[str, Any]) -> None:
     event = ended(detail=detail)
     event["Records"][0]["attributes"]["SentTimestamp"] = "4102444800000"
+    stack.call("register", an_event("register-service-initiated"))
     assert stack.call("terminate", event) == {"batchItemFailures": []}
+    assert stack.record("svc-8").status == "Active"
     (letter,) = stack.messages(stack.dead_letters)
     assert "detail." in letter["MessageAttributes"]["reason"]["StringValue"]
 
@@ -86,3 +101,50 @@ def test_an_event_without_a_reason_has_one(stack: Stack) -> None:
     stack.call("register", an_event("register-service-initiated"))
     stack.call("terminate", ended(detail={"blueprint_id": "svc-8"}))
     assert stack.record("svc-8").cleanup.reason == "service terminated"
+
+
+@pytest.mark.parametrize(
+    ("value", "mode", "said"),
+    [
+        ("pause", "pause", "paused"),
+        ("enforce, aws=pause", "pause", "paused"),
+        ("enforce, aws=observe", "observe", "only planned"),
+        ("paws", "pause", "paused"),
+        ("enforce, gpc=pause", "pause", "paused"),
+    ],
+)
+def test_a_delete_under_the_brake_is_told_so(
+    stack: Stack, registered: Deployment, value: str, mode: str, said: str
+) -> None:
+    stack.set_mode(value)
+    for _ in range(2):
+        status, body = answered(stack.call("terminate", an_event("terminate-delete")))
+        assert (status, body["brake"]["mode"]) == (202, mode)
+        assert f"cleanups on aws are {said}" in body["brake"]["message"]
+
+
+@pytest.mark.parametrize("value", ["enforce", "pause, aws=enforce", "enforce, gcp=pause"])
+def test_a_delete_that_no_brake_concerns_says_nothing_of_it(stack: Stack, registered: Deployment, value: str) -> None:
+    stack.set_mode(value)
+    status, body = answered(stack.call("terminate", an_event("terminate-delete")))
+    assert (status, "brake" in body) == (202, False)
+
+
+def test_a_delete_of_what_is_over_says_nothing_of_the_brake(stack: Stack, registered: Deployment) -> None:
+    stack.call("terminate", an_event("terminate-delete"))
+    stack.lifecycle.released(stack.record(), [GONE])
+    stack.set_mode("pause")
+    status, body = answered(stack.call("terminate", an_event("terminate-delete")))
+    assert (status, "brake" in body) == (200, False)
+
+
+def test_a_delete_is_taken_while_the_brake_cannot_be_read_and_it_is_counted(
+    stack: Stack, registered: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(*_: Any, **__: Any) -> None:
+        raise GetParameterError("no SSM")
+
+    monkeypatch.setattr(brakes, "get_parameter", down)
+    status, body = answered(stack.call("terminate", an_event("terminate-delete")))
+    assert (status, body["status"], body["brake"]["mode"]) == (202, "Terminating", "unknown")
+    assert '"BrakeUnreadable":[1.0]' in capsys.readouterr().out

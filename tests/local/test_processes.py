@@ -6,19 +6,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from local.processes import LocalError, Process, launch, listens, wait_until
+from local.processes import PATIENCE, LocalError, Process, launch, listens, wait_until
 
 STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 )
 PARENT = (
-    "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-    "print(c.pid, flush=True); time.sleep(60)"
+    "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+    "print(c.pid, flush=True); time.sleep(600)"
 )
 
 
@@ -31,6 +32,13 @@ def said(process: Process) -> str:
     return Path(process.log).read_text().strip()
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def is_there(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -39,7 +47,7 @@ def is_there(pid: int) -> bool:
 
 
 def test_a_process_runs_until_it_is_stopped(tmp_path: Path) -> None:
-    process = started(tmp_path, "import time; time.sleep(60)")
+    process = started(tmp_path, "import time; time.sleep(600)")
     assert process.is_running()
     process.stop()
     assert not process.is_running()
@@ -49,8 +57,7 @@ def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:
     process = started(tmp_path, STUBBORN)
     said(process)
     process.stop(grace=0.2)
-    time.sleep(0.1)
-    assert not process.is_running()
+    until(lambda: not process.is_running())
 
 
 def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
@@ -58,16 +65,15 @@ def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
     child = int(said(process))
     assert is_there(child)
     process.stop()
-    time.sleep(0.1)
-    assert not is_there(child)
+    until(lambda: not is_there(child))
 
 
 def test_a_number_that_belongs_to_another_process_now_is_left_alone(tmp_path: Path) -> None:
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         # The kernel counts in hundredths of a second.
         time.sleep(0.05)
-        real = started(tmp_path, "import time; time.sleep(60)")
+        real = started(tmp_path, "import time; time.sleep(600)")
         stale = msgspec.structs.replace(real, pid=other.pid)
         real.stop()
         assert not stale.is_running()

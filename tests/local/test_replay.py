@@ -54,5 +54,15 @@ def test_the_queues_of_webhooks_are_found_in_the_outputs_of_a_stack_on_aws(sqs: 
     template = """{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}},
         "Outputs": {"UndeliveredQueueUrl": {"Value": {"Ref": "Q"}}}}"""
     boto3.client("cloudformation").create_stack(StackName="tracker", TemplateBody=template)
-    client, outputs = aws_stack("tracker", "eu-west-1", None)
-    assert replay(client, outputs["UndeliveredQueueUrl"], queue(sqs, "target")) == []
+    clients, outputs = aws_stack("tracker", "eu-west-1", None)
+    assert replay(clients("sqs"), outputs["UndeliveredQueueUrl"], queue(sqs, "target")) == []
+
+
+@mock_aws
+def test_a_stack_on_aws_is_looked_for_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = """{"Resources": {"T": {"Type": "AWS::SNS::Topic"}}, "Outputs": {"TopicArn": {"Value": {"Ref": "T"}}}}"""
+    boto3.client("cloudformation", region_name="eu-north-1").create_stack(StackName="tracker", TemplateBody=template)
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    clients, outputs = aws_stack("tracker", None, None)
+    assert ":eu-north-1:" in outputs["TopicArn"]
+    assert clients("sqs").meta.region_name == "eu-north-1"

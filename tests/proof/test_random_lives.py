@@ -5,6 +5,7 @@ and where a process dies or a provider fails. TRACKER_RANDOM_STEPS says how many
 """
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -15,19 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from moto import mock_aws
 
-from tests.proof.world import START, World
+from tests.proof.world import START, World, look_at_its_terms
 from tests.table import create_table
-from tracker.deployment import parse_time
+from tracker.model.deployment import LIVE, parse_time
 
 STEPS = 40
-EXAMPLES = max(1, int(os.environ.get("TRACKER_RANDOM_STEPS", "1000")) // STEPS)
+EXAMPLES = max(1, int(os.environ.get("TRACKER_RANDOM_STEPS", "400")) // STEPS)
 LONG = 100
 KEYS = st.sampled_from(["a", "b/c", "d"])
 TTLS = st.sampled_from([None, 60, 3600])
 
 
 class Lives(RuleBasedStateMachine):
-    """The model: for each key the instance that it stands for, whether it must go, and whether it was given up."""
+    """The model: for each key the instance that it stands for (None while it is only intended), whether it must go, and whether it was given up."""
 
     patch: ClassVar[pytest.MonkeyPatch]
     steps: ClassVar[int] = 0
@@ -51,39 +52,67 @@ class Lives(RuleBasedStateMachine):
         """Whether it was ended, or its time is over."""
         return life["ended"] or (life["ends"] is not None and life["ends"] <= self.world.now)
 
+    def is_held(self, life: dict[str, Any]) -> bool:
+        """Whether a hold keeps it."""
+        return life["held"] is not None and life["held"] > self.world.now
+
     def life_of(self, record: dict[str, Any]) -> dict[str, Any]:
         """Which one an answer is about: a key that moved leads to where it is now."""
-        instance = record["resource_ids"]["instance_id"]
-        (life,) = [life for life in [*self.lives.values(), *self.past] if life["instance"] == instance]
+        number = record["metadata"]["number"]
+        (life,) = [life for life in [*self.lives.values(), *self.past] if life["number"] == number]
         return life
 
     # What may happen
 
-    @rule(key=KEYS, ttl=TTLS)
-    def register(self, key: str, ttl: int | None) -> None:
-        """A new one, unless the key is taken."""
+    @rule(key=KEYS, ttl=TTLS, is_intent=st.booleans())
+    def register(self, key: str, ttl: int | None, is_intent: bool) -> None:
+        """A new one, unless the key is taken: what was rented already, or an intent."""
         self.world.clock.shift(timedelta(seconds=2))
-        instance = self.instance()
+        instance = None if is_intent else self.instance()
+        self.number += 1
+        number = str(self.number)
         body = {
             "blueprint_id": key,
             "deployment_type": "AwsEc2",
             "region": "eu-west-1",
-            "resource_ids": {"instance_id": instance},
+            "resource_ids": {"instance_id": instance} if instance else {},
+            "status": "Active" if instance else "Unknown",
             "ttl_seconds": ttl,
-            "metadata": {"number": str(self.number)},
+            "metadata": {"number": number},
+            "warn_before": [1800, 70],
         }
         status, answer = self.world.call("register", "POST", body=body)
         known = self.lives.get(key)
         if status in (200, 201):
-            assert known is None or self.must_go(known), "a live one was replaced"
+            assert known is None or known["may_go"] or self.must_go(known), "a live one was replaced"
             if known:
                 self.past.append(known)
             ends = self.world.now + timedelta(seconds=ttl) if ttl else None
-            self.lives[key] = {"instance": instance, "ends": ends, "ended": False, "given_up": False}
+            life = {
+                "instance": instance,
+                "ends": ends,
+                "ended": False,
+                "given_up": False,
+                "held": None,
+                "may_go": False,
+            }
+            self.lives[key] = life | {"number": number, "mark": answer["mark"]["value"]}
         else:
             assert status == 409
             assert known is not None
             assert answer["error"]["code"] == "conflict"
+
+    @rule(key=KEYS, reports=st.booleans())
+    def provision(self, key: str, reports: bool) -> None:
+        """What was intended is rented while its time lasts; who did it hands in the id, or dies before that."""
+        life = self.lives.get(key)
+        if life is None or life["instance"] or self.must_go(life):
+            return
+        life["instance"] = self.instance(life["mark"])
+        if reports:
+            ids = {"instance_id": life["instance"]}
+            status, _ = self.world.call("amend", "PATCH", key, {"resource_ids": ids, "status": "Active"})
+            assert status == 200
 
     @rule(key=KEYS)
     def terminate(self, key: str) -> None:
@@ -91,6 +120,9 @@ class Lives(RuleBasedStateMachine):
         status, answer = self.world.call("terminate", "DELETE", key)
         if status == 404:
             assert key not in self.lives
+        elif status == 409:
+            assert answer["error"]["code"] == "held"
+            assert any(self.is_held(life) for life in self.lives.values()), "nothing is held"
         else:
             self.life_of(answer)["ended"] = True
 
@@ -104,7 +136,8 @@ class Lives(RuleBasedStateMachine):
             self.number += 1
             self.world.send("Service Terminated", {"blueprint_id": key}, id_=f"e{self.number}", at=at)
         if not late:
-            self.lives[key]["ended"] = True
+            # While it is held, the queue tries it again for an hour: it may go, and may not.
+            self.lives[key]["may_go" if self.is_held(self.lives[key]) else "ended"] = True
         for _ in range(3):
             self.world.deliver_queues()
 
@@ -113,10 +146,43 @@ class Lives(RuleBasedStateMachine):
         """Another time to live, if it may still change."""
         status, answer = self.world.call("amend", "PATCH", key, {"ttl_seconds": ttl})
         if status == 200:
-            assert answer["status"] == "Active"
+            assert answer["status"] in LIVE
             self.life_of(answer)["ends"] = parse_time(answer["deployed_at"]) + timedelta(seconds=ttl)
         else:
             assert status in (404, 409)
+
+    @rule(key=KEYS, seconds=st.sampled_from([90, 5000]))
+    def extend(self, key: str, seconds: int) -> None:
+        """More time, if that is still to be had: then it lives until the new end."""
+        end = self.world.now + timedelta(seconds=seconds)
+        status, answer = self.world.call("amend", "POST", key, {"until": end.isoformat()}, suffix="/extend")
+        if status == 200:
+            assert answer["status"] in LIVE
+            life = self.life_of(answer)
+            assert not life["ended"], "one that was ended was given more time"
+            life["ends"] = parse_time(answer["expires_at"])
+            assert life["ends"] == end
+        else:
+            assert status in (404, 409, 422)
+
+    @rule(key=KEYS, seconds=st.sampled_from([60, 4000]))
+    def hold(self, key: str, seconds: int) -> None:
+        """Held for a while, unless it is on its way already."""
+        until = self.world.now + timedelta(seconds=seconds)
+        body = {"reason": "an incident", "until": until.isoformat()}
+        status, answer = self.world.call("amend", "POST", key, body, suffix="/hold")
+        if status == 200:
+            assert answer["status"] in LIVE
+            self.life_of(answer)["held"] = until
+        else:
+            assert status in (404, 409)
+
+    @rule(key=KEYS)
+    def release(self, key: str) -> None:
+        """Not held any more."""
+        status, answer = self.world.call("amend", "DELETE", key, suffix="/hold")
+        if status == 200:
+            self.life_of(answer)["held"] = None
 
     @rule(key=KEYS, to=KEYS)
     def move(self, key: str, to: str) -> None:
@@ -130,7 +196,7 @@ class Lives(RuleBasedStateMachine):
         if was == to:
             return
         if to in self.lives:
-            assert self.must_go(self.lives[to]), "a live one was replaced"
+            assert self.lives[to]["may_go"] or self.must_go(self.lives[to]), "a live one was replaced"
             self.past.append(self.lives[to])
         self.lives[to] = self.lives.pop(was)
 
@@ -169,7 +235,8 @@ class Lives(RuleBasedStateMachine):
         """EC2 refuses to end any instance, or doesn't any more."""
         self.refuses = fails
         for life in self.lives.values():
-            self.protect(life["instance"], protected=fails)
+            if life["instance"]:
+                self.protect(life["instance"], protected=fails)
 
     @rule(at=st.integers(0, 12), after=st.booleans())
     def die(self, at: int, after: bool) -> None:
@@ -187,7 +254,9 @@ class Lives(RuleBasedStateMachine):
         if not hasattr(self, "lives"):
             return
         for key, life in self.lives.items():
-            if not self.must_go(life):
+            if self.is_held(life):
+                assert self.world.status_of(key) in LIVE, f"{key} is held and goes"
+            elif life["instance"] and not self.must_go(life) and not life["may_go"]:
                 assert self.state(life["instance"]) == "running", f"{key} was deleted and should live"
 
     def teardown(self) -> None:
@@ -205,32 +274,34 @@ class Lives(RuleBasedStateMachine):
         self.world.deaths.at = None
         self.world.streams = True
         for life in [*self.lives.values(), *self.past]:
-            self.protect(life["instance"], protected=False)
+            if life["instance"]:
+                self.protect(life["instance"], protected=False)
         for key, life in self.lives.items():
             if (self.record(key) or {}).get("cleanup", {}).get("quarantined"):
                 life["ended"] = True
-                self.world.call("terminate", "DELETE", key)
+                self.world.call("terminate", "DELETE", key, {"over_hold": "it ends here"})
         self.world.settle(timedelta(days=20))
         for key, life in self.lives.items():
             record = self.record(key)
             assert record is not None, f"the record of {key} is lost"
-            assert record["resource_ids"]["instance_id"] == life["instance"]
-            expected = "Terminated" if self.must_go(life) else "Active"
-            assert record["status"] == expected, f"{key} is stuck"
+            assert record["metadata"]["number"] == life["number"]
+            expected = ("Terminated",) if self.must_go(life) else LIVE
+            assert record["status"] in expected or life["may_go"], f"{key} is stuck"
+            assert record["hold"] is None
+            look_at_its_terms(record["events"])
             facts = record["events"]
             assert [fact["sequence"] for fact in facts] == list(range(facts[0]["sequence"], record["sequence"] + 1))
             heard = {a["id"] for a in self.world.announced}
             assert {f"{record['generation']}-{fact['sequence']}" for fact in facts} <= heard
         for life in [*self.lives.values(), *self.past]:
-            if self.must_go(life) and not life["given_up"]:
+            if life["instance"] and self.must_go(life) and not life["given_up"]:
                 assert self.state(life["instance"]) == "terminated", "it leaked"
 
     # Within
 
-    def instance(self) -> str:
+    def instance(self, mark: str = "yes") -> str:
         """Rent one."""
-        self.number += 1
-        instance = self.world.rent_instance()
+        instance = self.world.rent_instance(mark)
         self.protect(instance, protected=self.refuses)
         return instance
 
@@ -250,7 +321,9 @@ class Lives(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3000)
-def test_no_sequence_of_happenings_loses_leaks_doubles_or_sticks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_sequence_of_happenings_loses_leaks_doubles_or_sticks(
+    monkeypatch: pytest.MonkeyPatch, noted: Callable[[str], None]
+) -> None:
     """As many steps as asked for."""
     Lives.patch = monkeypatch
     Lives.steps = 0
@@ -264,4 +337,4 @@ def test_no_sequence_of_happenings_loses_leaks_doubles_or_sticks(monkeypatch: py
         print_blob=EXAMPLES >= LONG,
     )
     run_state_machine_as_test(Lives, settings=chosen)
-    print(f"random steps: {Lives.steps}")
+    noted(f"random lives: {Lives.steps} steps")

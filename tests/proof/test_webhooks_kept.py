@@ -16,12 +16,12 @@ import botocore.client
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.fresh import forget_process
+from tests.proof.points import crash_points
 from tests.proof.world import Died, World, load
 from tests.receivers import Receiver, answers, receiving
-from tracker.records import Records
-from tracker.settings import settings
-
-EVERY = 1 if os.environ.get("TRACKER_CRASH_POINTS") == "all" else 4
+from tracker.store.deliveries import Deliveries
+from tracker.store.table import Table
 
 
 class Hooks:
@@ -44,7 +44,7 @@ class Hooks:
             "ALLOW_HTTP_LOOPBACK_WEBHOOKS": "true",
         }.items():
             monkeypatch.setenv(name, value)
-        settings.cache_clear()
+        forget_process()
         world.functions["deliver"] = load("deliver")
         world.functions["redeliver"] = load("redeliver")
 
@@ -80,8 +80,8 @@ class Hooks:
 
     def states(self, *keys: str) -> dict[str, str]:
         """What became of each delivery, by its id."""
-        records = Records("tracker")
-        return {each.id: each.state for key in keys for each in records.deliveries(key, limit=100).items}
+        deliveries = Deliveries(Table("tracker"))
+        return {each.id: each.state for key in keys for each in deliveries.page(key, limit=100).items}
 
 
 @pytest.fixture
@@ -116,9 +116,8 @@ def announced_to(world: World, key: str) -> list[str]:
     return list(dict.fromkeys(a["id"] for a in world.announced if a["data"]["blueprint_id"] == key))
 
 
-@pytest.mark.timeout(900)
 def test_no_webhook_delivery_is_lost_wherever_a_process_dies(
-    world: World, hooks: Hooks, receiver: Receiver, record_property: Callable[[str, object], None]
+    world: World, hooks: Hooks, receiver: Receiver, noted: Callable[[str], None]
 ) -> None:
     """Once undisturbed, to count the calls; then once for each call, dead before it, and dead after it."""
 
@@ -132,7 +131,7 @@ def test_no_webhook_delivery_is_lost_wherever_a_process_dies(
     live("undisturbed")
     number = len(world.deaths.calls)
     assert {"Publish", "GetSecretValue"} <= set(world.deaths.calls)
-    points = range(0, number, EVERY)
+    points = crash_points(number, every=8)
     for at in points:
         for after in (False, True):
             world.deaths.at, world.deaths.after, world.deaths.fired = at, after, False
@@ -145,9 +144,8 @@ def test_no_webhook_delivery_is_lost_wherever_a_process_dies(
             assert set(wanted) == set(states)
             assert set(states) <= set(announced_to(world, key))
             assert not world.sqs.receive_message(QueueUrl=hooks.undelivered).get("Messages")
-    record_property("crash_points", 2 * len(points))
     posts = Counter(heard.headers["webhook-id"] for heard in receiver.heard)
-    print(
+    noted(
         f"webhooks: {2 * len(points)} of {2 * number} crash points, {len(posts)} deliveries, none lost,"
         f" {sum(posts.values()) - len(posts)} came twice"
     )
@@ -169,10 +167,10 @@ class Throttle:
         monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
 
 
-def test_a_topic_throttled_for_an_hour_keeps_no_announcement_and_no_webhook_from_its_turn(
+def test_a_topic_throttled_for_ten_minutes_keeps_no_announcement_and_no_webhook_from_its_turn(
     world: World, hooks: Hooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    throttle = Throttle(monkeypatch, world, world.now + timedelta(hours=1))
+    throttle = Throttle(monkeypatch, world, world.now + timedelta(minutes=10))
     for n in range(30):
         register(world, f"svc-{n}", receiver.url, webhook_events=["registered"])
         # The stream brings what was not handled again, and what is new after it.
@@ -180,7 +178,8 @@ def test_a_topic_throttled_for_an_hour_keeps_no_announcement_and_no_webhook_from
         hooks.deliver()
         world._listen()
         assert world.announced == []
-        world.clock.shift(timedelta(minutes=2))
+        # All of them within the quarter of an hour after which a version is set aside.
+        world.clock.shift(timedelta(seconds=20))
     assert throttle.refused >= 30
     assert receiver.heard == []
     world.turn()

@@ -8,7 +8,7 @@ statemachine/cleanup.asl.json). A process may die at any of its calls (`Deaths`)
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +18,11 @@ from typing import Any
 import boto3
 import botocore.client
 import time_machine
+from moto.dynamodb.models import dynamodb_backends
+from moto.ec2.models import ec2_backends
 
-from tracker.settings import settings
+from tests.fresh import forget_process
+from tracker.model.deployment import parse_time
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-west-1"
@@ -39,6 +42,8 @@ class Deaths:
     at: int | None = None
     after: bool = False
     calls: list[str] = field(default_factory=list)
+    # What functions were invoked with by others, without waiting for them.
+    invoked: list[dict[str, Any]] = field(default_factory=list)
     armed: bool = False
     fired: bool = False
 
@@ -63,7 +68,11 @@ class Deaths:
             if dies and not self.after:
                 self.fired = True
                 raise Died(operation)
-            answer = call(client, operation, kwargs)
+            if operation == "Invoke":
+                self.invoked.append(json.loads(kwargs["Payload"]))
+                answer = {"StatusCode": 202}
+            else:
+                answer = call(client, operation, kwargs)
             if dies:
                 self.fired = True
                 raise Died(operation)
@@ -108,11 +117,12 @@ class World:
         self.executions: dict[str, Execution] = {}
         self.announced: list[dict[str, Any]] = []
         self.queues: dict[str, list[dict[str, Any]]] = {"register": [], "terminate": []}
+        self.revived: set[str] = set()
+        # How often a deployment must have been warned of.
+        self.warned: dict[str, int] = {}
         self.sweeps = True
         self.streams = True
         self._real_call = botocore.client.BaseClient._make_api_call
-        # Thousands of images, read anew for each region and world, would be most of a world's time.
-        monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", self.deaths.wrap(self._real_call))
         table("tracker")
         self.dynamodb = boto3.client("dynamodb")
@@ -133,14 +143,18 @@ class World:
         arn = self.sqs.get_queue_attributes(QueueUrl=self._heard, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
         self.dead_letters = self._queue("dead-letters")
+        self.due_queue = self._queue("due")
         boto3.client("ssm").put_parameter(Name="mode", Value="enforce", Type="String")
         environment = {
             "TABLE_NAME": "tracker",
             "TOPIC_ARN": topic,
             "STATE_MACHINE_ARN": machine,
+            "PLAN_FUNCTION": "plan",
+            "LOOK_AGAIN": "0",
             "MODE_PARAMETER": "mode",
             "SET_ASIDE_QUEUE_URL": self._queue("set-aside"),
             "DEAD_LETTER_QUEUE_URL": self.dead_letters,
+            "DUE_QUEUE_URL": self.due_queue,
             "AWS_MARK": MARK,
             "AWS_ACCOUNT": ACCOUNT,
             "POWERTOOLS_TRACE_DISABLED": "true",
@@ -152,8 +166,20 @@ class World:
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        names = ["register", "inspect", "amend", "terminate", "expire", "release", "restore", "announce"]
+        self._monkeypatch = monkeypatch
+        forget_process()
+        names = [
+            "register",
+            "inspect",
+            "amend",
+            "terminate",
+            "expire",
+            "release",
+            "restore",
+            "announce",
+            "plan",
+            "survey",
+        ]
         self.functions = {name: load(name) for name in names}
         self._stream = self.dynamodb.describe_table(TableName="tracker")["Table"]["LatestStreamArn"]
         # The sequence number of the last stream record that each consumer was handed.
@@ -167,18 +193,18 @@ class World:
         """The one clock."""
         return datetime.now(UTC)
 
-    def rent_instance(self) -> str:
+    def rent_instance(self, mark: str = "yes") -> str:
         """Rent an instance alone."""
-        tags = [{"ResourceType": "instance", "Tags": [{"Key": MARK, "Value": "yes"}]}]
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": MARK, "Value": mark}]}]
         found = self.ec2.run_instances(
             ImageId=self._image, MinCount=1, MaxCount=1, InstanceType="t3.micro", TagSpecifications=tags
         )
         instance: str = found["Instances"][0]["InstanceId"]
         return instance
 
-    def rent(self, *, marked: bool = True) -> dict[str, str]:
+    def rent(self, *, marked: bool = True, mark: str = "yes") -> dict[str, str]:
         """Rent an instance with an address and a volume, as `resource_ids`."""
-        tags = [{"Key": MARK, "Value": "yes"}] if marked else [{"Key": "Name", "Value": "someone's"}]
+        tags = [{"Key": MARK, "Value": mark}] if marked else [{"Key": "Name", "Value": "someone's"}]
 
         def tagged(kind: str) -> list[dict[str, Any]]:
             return [{"ResourceType": kind, "Tags": tags}]
@@ -201,10 +227,38 @@ class World:
         is_over = found["State"]["Name"] == "terminated"
         return is_over and ids["ebs_volume"] not in volumes and ids["elastic_ip"] not in addresses
 
+    def marked(self, generation: str) -> list[str]:
+        """What EC2 itself has that carries the mark of a generation, and isn't gone."""
+        tag = [{"Name": f"tag:{MARK}", "Values": [generation]}]
+        runs = [run for one in self.ec2.describe_instances(Filters=tag)["Reservations"] for run in one["Instances"]]
+        found = [run["InstanceId"] for run in runs if run["State"]["Name"] != "terminated"]
+        found += [volume["VolumeId"] for volume in self.ec2.describe_volumes(Filters=tag)["Volumes"]]
+        return found + [address["AllocationId"] for address in self.ec2.describe_addresses(Filters=tag)["Addresses"]]
+
+    def is_over(self, key: str) -> bool:
+        """Whether the record under a key is Terminated."""
+        status = {"S": "Terminated"}
+        return any(item["item"]["S"] == "record" and item["status"] == status for item in self._of(key))
+
+    def status_of(self, key: str) -> str:
+        """The status of the record under a key, for looking at."""
+        (found,) = [item["status"]["S"] for item in self._of(key) if item["item"]["S"] == "record"]
+        return str(found)
+
+    def look_again(self, *after: int) -> None:
+        """Have what is gone looked at again so many seconds after its end."""
+        self._monkeypatch.setenv("LOOK_AGAIN", ",".join(map(str, after)))
+        forget_process()
+
+    def revive(self, instance: str) -> None:
+        """Let a terminated instance run again, under its id."""
+        state = ec2_backends[ACCOUNT][REGION].get_instance(instance)._state
+        state.name, state.code = "running", 16
+
     def items(self) -> list[dict[str, Any]]:
         """All the table's items, for looking at: no function may do this."""
-        found: list[dict[str, Any]] = self.dynamodb.scan(TableName="tracker", ConsistentRead=True)["Items"]
-        return found
+        table = dynamodb_backends[ACCOUNT][REGION].get_table("tracker")
+        return [item.to_json()["Attributes"] for item in table.all_items()]
 
     # Who calls
 
@@ -261,12 +315,47 @@ class World:
             self.queues[function] = kept
         return moved
 
+    def deliver_due(self) -> bool:
+        """One delivery of what the queue of the sweep doesn't hide any more."""
+        found = self.sqs.receive_message(QueueUrl=self.due_queue, MaxNumberOfMessages=10).get("Messages", [])
+        if not found:
+            return False
+        try:
+            failed = self.invoke(
+                "expire", {"Records": [{"messageId": m["MessageId"], "body": m["Body"]} for m in found]}
+            )
+        except Died:
+            # They come again once they have been hidden.
+            return True
+        again = {each["itemIdentifier"] for each in failed["batchItemFailures"]}
+        for message in found:
+            if message["MessageId"] not in again:
+                self.sqs.delete_message(QueueUrl=self.due_queue, ReceiptHandle=message["ReceiptHandle"])
+        return True
+
+    def look(self) -> bool:
+        """Run what was invoked without waiting for it; Lambda tries a plan twice more if it fails, and a survey's lane never."""
+        waiting, self.deaths.invoked = self.deaths.invoked, []
+        for event in waiting:
+            is_lane = "places" in event
+            for _ in range(1 if is_lane else 3):
+                try:
+                    self.invoke("survey" if is_lane else "plan", event)
+                except Died:
+                    continue
+                break
+        return bool(waiting)
+
     def deliver_streams(self) -> bool:
         """Hand what is new on the stream to its consumers, each at its own pace and in order."""
         moved = False
         for function, wanted in (("announce", _is_record_version), ("expire", _is_lease_removal)):
             pending = self._pending[function]
-            pending += [json.loads(json.dumps(r, default=str)) for r in self._new_on_stream(function) if wanted(r)]
+            pending += [
+                json.loads(json.dumps(r, default=datetime.timestamp))
+                for r in self._new_on_stream(function)
+                if wanted(r)
+            ]
             if function == "expire" and not self.streams:
                 pending.clear()
             while pending:
@@ -301,6 +390,11 @@ class World:
                 continue
             return
 
+    def survey(self) -> None:
+        """The tick of every hour, which nobody repeats."""
+        with suppress(Died):
+            self.invoke("survey", {"named_places": []})
+
     def run_executions(self) -> bool:
         """Let every execution go as far as it can now."""
         self._take_up()
@@ -313,7 +407,14 @@ class World:
 
     def turn(self) -> bool:
         """All that can happen without time passing; whether anything did."""
-        moved = [self.deliver_queues(), self.lapse_leases(), self.deliver_streams(), self.run_executions()]
+        moved = [
+            self.deliver_queues(),
+            self.deliver_due(),
+            self.look(),
+            self.lapse_leases(),
+            self.deliver_streams(),
+            self.run_executions(),
+        ]
         self._listen()
         return any(moved)
 
@@ -359,6 +460,9 @@ class World:
             for message in messages:
                 self.announced.append(json.loads(message["Body"]))
                 self.sqs.delete_message(QueueUrl=self._heard, ReceiptHandle=message["ReceiptHandle"])
+
+    def _of(self, key: str) -> list[dict[str, Any]]:
+        return [item for item in self.items() if item["blueprint_id"]["S"] == key]
 
     def _due(self) -> list[dict[str, Any]]:
         return [item for item in self.items() if "due_at" in item]
@@ -437,6 +541,32 @@ class World:
         execution.state = catcher["Next"]
 
 
+def look_at_its_terms(facts: list[dict[str, Any]]) -> None:
+    """No warning twice or after the end, no round while it is held, and none before the end that an extension gave."""
+    told: set[tuple[str, int]] = set()
+    end, is_held = "", False
+    for fact in facts:
+        detail = fact["detail"]
+        match fact["type"]:
+            case "expiring":
+                which = (detail["expires_at"], detail["before"])
+                assert which not in told, f"warned twice: {which}"
+                assert parse_time(fact["at"]) < parse_time(detail["expires_at"])
+                told.add(which)
+            case "extended":
+                end = detail["to"]
+            case "amended":
+                end = "" if "expires_at" in detail["fields"] else end
+            case "held":
+                is_held = True
+            case "unheld":
+                is_held = False
+            case "terminating" | "forgotten":
+                assert not is_held, "a round began while it was held"
+                if detail["reason"] == "expired" and end:
+                    assert parse_time(fact["at"]) >= parse_time(end), "a round began before the extended end"
+
+
 def load(function: str) -> ModuleType:
     """A function's module, fresh, under a name of its own."""
     spec = importlib.util.spec_from_file_location(f"proof_{function}", ROOT / f"functions/{function}/app.py")
@@ -448,7 +578,9 @@ def load(function: str) -> ModuleType:
 
 
 def _is_record_version(record: dict[str, Any]) -> bool:
-    return bool(record["dynamodb"]["Keys"]["item"]["S"] == "record" and record["eventName"] in ("INSERT", "MODIFY"))
+    return bool(
+        record["dynamodb"]["Keys"]["item"]["S"] in ("record", "stray") and record["eventName"] in ("INSERT", "MODIFY")
+    )
 
 
 def _is_lease_removal(record: dict[str, Any]) -> bool:

@@ -15,13 +15,13 @@ import pytest
 from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
 from moto.server import ThreadedMotoServer
 
+from local.processes import PATIENCE
+from tests.fresh import forget_process
 from tests.functions.conftest import MODE, Stack, an_event, answered, with_body
 from tests.table import create_table, template
-from tracker.deployment import Resource
-from tracker.settings import settings
+from tracker.model.deployment import Resource
 
 # The engine looks for what is past its TTL every ten seconds or so.
-REMOVED_SECONDS = 60
 BY_TTL = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
 
 
@@ -60,8 +60,8 @@ def stack(table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         "POWERTOOLS_TRACE_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    found = Stack(table, machine, dead_letters="", set_aside="", subscriber="", deliveries="", undelivered="")
+    forget_process()
+    found = Stack(table, machine, dead_letters="", set_aside="", subscriber="", deliveries="", undelivered="", due="")
     found.set_mode("enforce")
     yield found
     DEFAULT_PROVIDERS.clear()
@@ -87,13 +87,13 @@ def removed_lease(table: str, key: str) -> dict[str, Any]:
     mapping = template()["Resources"]["ExpireFunction"]["Properties"]["Events"]["Lease"]["Properties"]
     pattern = json.loads(mapping["FilterCriteria"]["Filters"][0]["Pattern"])
     arn = boto3.client("dynamodb").describe_table(TableName=table)["Table"]["LatestStreamArn"]
-    until = time.monotonic() + REMOVED_SECONDS
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         for record in on_stream(arn):
             if passes(pattern, record) and record["dynamodb"]["Keys"]["blueprint_id"]["S"] == key:
                 return record
         time.sleep(0.5)
-    raise AssertionError(f"no lease of {key!r} was removed within {REMOVED_SECONDS} s")
+    raise AssertionError(f"no lease of {key!r} was removed within {PATIENCE} s")
 
 
 def on_stream(arn: str) -> Iterator[dict[str, Any]]:

@@ -6,11 +6,15 @@ Both look from outside: through the signed API, the bus and the topic.
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
 from local.api import Answer, path_of
+from local.demo.scene import leases
+from local.listener import Listener
+from local.processes import PATIENCE
 from local.stack import Stack
 
 type Record = dict[str, Any]
@@ -27,7 +31,8 @@ class Caller:
 
     def ask(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Answer:
         """Call the API, again while all workers are busy."""
-        for _ in range(100):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             answer = self.stack.api(method, path, body, query)
             if answer.status != BUSY:
                 return answer
@@ -42,14 +47,26 @@ class Caller:
         return found
 
     def wanted(self, key: str, ids: dict[str, Any] | None = None, **more: Any) -> Record:
-        """What to post. Without ids: of an instance that is nobody's, which a look finds gone."""
+        """What to post. Without ids: of an instance that was terminated by hand, which a look finds gone."""
         return {
             "blueprint_id": key,
             "deployment_type": "AwsEc2",
             "region": self.stack.running.region,
-            "resource_ids": ids or {"instance_id": nobodys()},
+            "resource_ids": ids or {"instance_id": self.terminated_instance},
             **more,
         }
+
+    @cached_property
+    def terminated_instance(self) -> str:
+        """The id of an instance that EC2 describes as terminated. One that never was would take minutes to count as gone."""
+        ec2 = self.stack.client("ec2")
+        image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+        made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+        ec2.terminate_instances(InstanceIds=[made])
+        ec2.get_waiter("instance_terminated").wait(
+            InstanceIds=[made], WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE}
+        )
+        return str(made)
 
     def register(self, key: str, ids: dict[str, Any] | None = None, **more: Any) -> Record:
         """The new record."""
@@ -58,7 +75,7 @@ class Caller:
         found: Record = answer
         return found
 
-    def until(self, key: str, is_so: Callable[[Record], bool], seconds: float = 90) -> Record:
+    def until(self, key: str, is_so: Callable[[Record], bool], seconds: float = PATIENCE) -> Record:
         """The record, once it is so."""
         deadline = time.monotonic() + seconds
         while True:
@@ -69,19 +86,15 @@ class Caller:
             assert time.monotonic() < deadline, answer
             time.sleep(0.3)
 
-    def terminated(self, key: str, seconds: float = 90) -> Record:
+    def terminated(self, key: str, seconds: float = PATIENCE) -> Record:
         """The record, once it is over."""
         return self.until(key, lambda record: bool(record["status"] == "Terminated"), seconds)
 
     def sweep(self) -> int:
-        """What every minute brings: how many rounds it started."""
+        """What every minute brings: how many keys it put on the queue."""
         tick = {"source": "aws.events", "detail-type": "Scheduled Event"}
-        answer = self.stack.client("lambda").invoke(
-            FunctionName=self.stack.outputs["ExpireFunctionName"], Payload=json.dumps(tick)
-        )
-        assert "FunctionError" not in answer, answer["Payload"].read()
-        started: int = json.load(answer["Payload"])["started"]
-        return started
+        queued: int = self.stack.invoke("Expire", tick)["queued"]
+        return queued
 
     def put_events(self, *events: tuple[str, Record]) -> None:
         """Put (detail-type, detail) on the stack's bus."""
@@ -97,49 +110,35 @@ class Caller:
         assert self.stack.client("events").put_events(Entries=entries)["FailedEntryCount"] == 0
 
 
-class Topic:
+class Topic(Listener):
     """Hears everything that is announced, in the order in which it comes."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._sqs = stack.client("sqs")
-        self._url = self._sqs.create_queue(QueueName=f"listener-{uuid4()}")["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        topic = stack.outputs["TopicArn"]
-        allowed = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": policy})
-        attributes = {"RawMessageDelivery": "true"}
-        stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
-        self._heard: dict[str, Record] = {}
-
-    def heard(self, generation: str, number: int, seconds: float = 60) -> list[Record]:
+    def of(self, generation: str, number: int, seconds: float = PATIENCE) -> list[Record]:
         """The first so many announcements of a deployment, as they came; what came twice only once."""
         deadline = time.monotonic() + seconds
-        while True:
-            found = [body for body in self._heard.values() if body["data"]["generation"] == generation]
-            if len(found) >= number:
-                return found
+        while len(found := [body for body in self.heard(1) if body["data"]["generation"] == generation]) < number:
             assert time.monotonic() < deadline, [body["type"] for body in found]
-            self._receive()
-
-    def _receive(self) -> None:
-        answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-        for message in answer.get("Messages", []):
-            body = json.loads(message["Body"])
-            if "data" in body:
-                self._heard.setdefault(body["id"], body)
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return found
 
 
-def nobodys() -> str:
-    """The id of an instance that never was."""
-    return f"i-{uuid4().hex[:17]}"
+def heard_in_order(topic: Topic, record: Record) -> list[Record]:
+    """What was announced of a deployment is what its record says, in the order in which it happened."""
+    facts = record["events"]
+    heard = topic.of(record["generation"], len(facts))
+    assert [(a["data"]["sequence"], a["type"]) for a in heard] == [
+        (fact["sequence"], f"deployment.{fact['type']}") for fact in facts
+    ]
+    return heard
+
+
+@contextmanager
+def leases_unheard(stack: Stack) -> Iterator[None]:
+    """Meanwhile the stream tells nobody that a lease is gone: what is due then is the sweep's."""
+    leases(stack, are_heard=False)
+    try:
+        yield
+    finally:
+        leases(stack, are_heard=True)
 
 
 def execution_of(stack: Stack, record: Record, round_: int = 1) -> str:

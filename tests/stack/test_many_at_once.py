@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 
 from local.api import path_of
-from local.demo import Rented, calls, faults
+from local.demo.scene import Rented, calls, faults
+from local.processes import PATIENCE
 from local.stack import Stack
 from tests.real_targets import REQUIRED
-from tests.stack.caller import Caller, Record, execution_of
-from tracker.deployment import format_time
-from tracker.records import LEASE, RECORD, shard_of
+from tests.stack.caller import Caller, Record, execution_of, leases_unheard
+from tracker.model.deployment import format_time
+from tracker.store.records import RECORD, shard_of
 
-pytestmark = pytest.mark.timeout(600)
-
-RACERS, AT_A_TIME = 1000, 32
+AT_A_TIME = 32
 # In the real stage there is time for all of them.
+RACERS = 1000 if REQUIRED else 200
 DUE = 500 if REQUIRED else 60
 POISON = 50
 # Seconds, on a stack whose waits are shortened.
@@ -58,8 +58,9 @@ def throttled_by_lambda(stack: Stack, record: Record) -> bool:
 
 
 def throttled_by_ec2(stack: Stack) -> int:
-    with urllib.request.urlopen(stack.running.ec2_faults.replace("faults", "calls"), timeout=10) as answer:
-        return sum(call["fault"] == "throttle" for call in json.load(answer))
+    """How often the faults that are set have fired. The log of calls is too short to count in: it forgets the oldest."""
+    with urllib.request.urlopen(stack.running.ec2_faults, timeout=10) as answer:
+        return sum(fault["fired"] for fault in json.load(answer))
 
 
 @contextmanager
@@ -75,19 +76,8 @@ def concurrency(stack: Stack, function: str, reserved: int) -> Iterator[None]:
         functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=before)
 
 
-@contextmanager
-def sweep_limit(stack: Stack, limit: int) -> Iterator[None]:
-    """One sweep starts at most so many."""
-    functions, name = stack.client("lambda"), stack.outputs["ExpireFunctionName"]
-    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    functions.update_function_configuration(
-        FunctionName=name, Environment={"Variables": before | {"SWEEP_LIMIT": str(limit)}}
-    )
-    yield
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
-
-
-def test_a_thousand_calls_to_end_one_deployment_make_one_round(caller: Caller, stack: Stack, key: str) -> None:
+@pytest.mark.real
+def test_many_calls_to_end_one_deployment_make_one_round(caller: Caller, stack: Stack, key: str) -> None:
     rented = Rented(stack)
     record = caller.register(key, rented.ids)
     # Each that runs at once is a process of its own here; the others are told to try again.
@@ -115,39 +105,48 @@ def test_all_that_is_due_in_one_moment_goes_however_little_room_there_is(
     caller: Caller, stack: Stack, key: str
 ) -> None:
     rented = [Rented(stack) for _ in range(3)]
-    now = datetime.now(UTC)
-    times = {"deployed_at": format_time(now), "expires_at": format_time(now + timedelta(seconds=DUE / 10))}
     every_ids: list[dict[str, Any] | None] = [*(one.ids for one in rented), *[None] * (DUE - len(rented))]
-    with ThreadPoolExecutor(4) as pool:
-        each = pool.map(lambda n: caller.register(f"{key}-{n}", every_ids[n], **times), range(DUE))
-        assert len(list(each)) == DUE
+    # Again and again some of the calls are more than EC2 takes, but not so many in a row that they could fail an attempt.
+    share = {"action": "Describe*", "kind": "throttle", "times": max(1, DUE // 50)}
+    wanted = DUE // 10
+    throttled = 0
+    # Made before there are faults.
+    assert caller.terminated_instance
 
+    # From the beginning: on a slow machine the first are gone before the last is registered.
+    faults(stack, [share])
     with concurrency(stack, "Release", 3):
+        now = datetime.now(UTC)
+        times = {"deployed_at": format_time(now), "expires_at": format_time(now + timedelta(seconds=DUE / 10))}
+        with ThreadPoolExecutor(4) as pool:
+            each = pool.map(lambda n: caller.register(f"{key}-{n}", every_ids[n], **times), range(DUE))
+            assert len(list(each)) == DUE
         began = time.monotonic()
         swept = began
         while True:
             records = records_of(stack, key)
             done = sum(record["status"] == "Terminated" for record in records)
+            throttled += throttled_by_ec2(stack)
+            faults(stack, [share] if throttled < wanted else [])
             if done == DUE:
                 break
-            # Again and again some of the calls are more than EC2 takes; the last few would meet all of that.
-            share = [{"action": "Describe*", "kind": "throttle", "times": DUE // 20}] if done < DUE / 2 else []
-            faults(stack, share)
-            assert time.monotonic() < began + 450, Counter(record["status"] for record in records)
+            assert time.monotonic() < began + 2 * PATIENCE, Counter(record["status"] for record in records)
             if time.monotonic() > swept + SWEEP_EVERY:
                 # As on any stack: what the stream's function had no room for is due still.
                 caller.sweep()
                 swept = time.monotonic()
-            time.sleep(1)
+            time.sleep(0.5)
+        faults(stack, [])
 
-    assert {record["cleanup"]["round"] for record in records} == {1}
+    failed = [record["cleanup"] for record in records if record["cleanup"]["round"] > 1]
+    assert failed == []
     types = Counter(event["type"] for record in records for event in record["events"])
     assert types["terminating"] == types["cleanup_succeeded"] == DUE
     assert not types.keys() & {"cleanup_failed", "quarantined"}
     assert all(one.is_gone() for one in rented)
     # Else there was room, and nothing is proven.
     assert any(throttled_by_lambda(stack, record) for record in records)
-    assert throttled_by_ec2(stack) >= DUE // 10
+    assert throttled >= wanted / 2
 
 
 def test_what_can_never_start_keeps_no_one_else_from_their_turn(caller: Caller, stack: Stack, key: str) -> None:
@@ -159,21 +158,23 @@ def test_what_can_never_start_keeps_no_one_else_from_their_turn(caller: Caller, 
     for name in poison:
         dynamodb.put_item(TableName=table, Item=item(name, RECORD) | long_ago)
     try:
-        expires_at = datetime.now(UTC) + timedelta(seconds=5)
-        for name in good:
-            caller.register(name, expires_at=format_time(expires_at))
-            # Only the sweep is to find them.
-            dynamodb.delete_item(TableName=table, Key=item(name, LEASE))
-        time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()) + 1)
-        with sweep_limit(stack, 20):
-            started = [caller.sweep() for _ in range(3)]
-        assert sum(started) == len(good), started
-        for name in good:
-            assert caller.terminated(name)["cleanup"]["reason"] == "expired"
+        # Only the sweep is to find them.
+        with leases_unheard(stack):
+            for name in good:
+                caller.register(name, ttl_seconds=1)
+            swept_at = time.time()
+            assert caller.sweep() >= POISON + len(good)
+            for name in good:
+                assert caller.terminated(name)["cleanup"]["reason"] == "expired"
+
         # Put off, not dropped: they keep being told of.
-        for name in poison:
-            due_at = dynamodb.get_item(TableName=table, Key=item(name, RECORD))["Item"]["due_at"]["N"]
-            assert int(due_at) > time.time() + 120
+        def due_at(name: str) -> int:
+            return int(dynamodb.get_item(TableName=table, Key=item(name, RECORD))["Item"]["due_at"]["N"])
+
+        deadline = time.monotonic() + PATIENCE
+        while not all(due_at(name) > swept_at + 120 for name in poison):
+            assert time.monotonic() < deadline
+            time.sleep(1)
         assert caller.ask("GET", "/deployments").status == 200
     finally:
         for name in poison:

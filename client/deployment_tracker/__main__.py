@@ -1,0 +1,5 @@
+"""`python -m deployment_tracker` is `tracker`."""
+
+from deployment_tracker.cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""`tracker deliveries`, `redeliver` and `verify-webhook`: what a deployment's own webhook was sent, and whether it was us."""
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from deployment_tracker.cli import words
+from deployment_tracker.cli.asked import Asked, key_argument, verb
+from deployment_tracker.cli.screen import Cell
+from deployment_tracker.cli.showing import attempts, delivery_look
+from deployment_tracker.errors import Usage
+from deployment_tracker.signatures import TOLERANCE, read_secret, verify
+from deployment_tracker.times import now, parse_duration
+
+SECRET = "TRACKER_WEBHOOK_SECRET"
+
+
+@verb()
+@key_argument
+@click.option("-q", "--quiet", is_flag=True, help="Ids alone, one on a line.")
+def deliveries(asked: Asked, key: str, *, quiet: bool) -> None:
+    """List what a webhook was sent."""
+    found = list(asked.client.deliveries(key))
+    screen, at = asked.screen, now()
+    if quiet:
+        for each in found:
+            click.echo(each.id)
+    elif not screen.is_table:
+        screen.data([each.raw for each in found])
+    elif found:
+        rows = [
+            (
+                each.id,
+                Cell(each.state, delivery_look(each)),
+                words.when(each.created_at, at, is_terminal=screen.is_terminal),
+                attempts(each),
+                words.when(each.next_attempt_at, at, is_terminal=screen.is_terminal),
+                each.url,
+            )
+            for each in found
+        ]
+        screen.table(("ID", "STATE", "CREATED", "ATTEMPTS", "NEXT", "URL"), rows)
+    else:
+        screen.hint("Its webhook was sent nothing.")
+
+
+@verb()
+@key_argument
+@click.argument("webhook_id")
+def redeliver(asked: Asked, key: str, webhook_id: str) -> None:
+    """Send a delivery again."""
+    found = asked.client.redeliver(key, webhook_id)
+    if asked.screen.is_table:
+        asked.screen.line(f"{webhook_id} is sent again.")
+    else:
+        asked.screen.data(found)
+
+
+@verb("verify-webhook")
+@click.argument("file", default="-")
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    metavar="'NAME: VALUE'",
+    multiple=True,
+    help="A header of the call: all that begin with webhook-.",
+)
+@click.option("--headers-file", metavar="FILE", help="The headers, one on a line.")
+@click.option(
+    "--secret-env", metavar="NAME", default=SECRET, show_default=True, help="The variable that holds the secret."
+)
+@click.option("--secret-file", metavar="FILE", help="The file that holds the secret.")
+@click.option("--tolerance", metavar="DURATION", help="How old it may be. Default: 5 min.")
+def verify_webhook(
+    asked: Asked,
+    file: str,
+    headers: tuple[str, ...],
+    headers_file: str | None,
+    secret_env: str,
+    secret_file: str | None,
+    tolerance: str | None,
+) -> None:
+    """Check that a webhook call came from the tracker.
+
+    Its body is read from FILE or stdin, its headers and its secret come by options; the secret is never one itself.
+    """
+    text = (
+        Path(secret_file).read_text("utf-8")
+        if secret_file and _is_there(secret_file)
+        else os.environ.get(secret_env, "")
+    )
+    if not text:
+        raise Usage(
+            "There is no secret.", f"Put it into the variable {secret_env}, or a file that --secret-file names."
+        )
+    lines = list(headers)
+    if headers_file and _is_there(headers_file):
+        lines += [line for line in Path(headers_file).read_text("utf-8").splitlines() if ":" in line]
+    named = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    with click.open_file(file, "rb") as opened:
+        body = opened.read()
+    age = parse_duration(tolerance) if tolerance else TOLERANCE
+    id_ = verify(named, body, read_secret(text), time.time(), age)
+    if asked.screen.is_table:
+        asked.screen.line(f"{id_} was sent by the tracker.")
+    else:
+        asked.screen.data({"webhook_id": id_, "is_valid": True})
+
+
+def _is_there(file: str) -> bool:
+    if not Path(file).is_file():
+        raise Usage(f"{file} isn't there.")
+    return True

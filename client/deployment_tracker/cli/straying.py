@@ -1,0 +1,73 @@
+"""`tracker strays`, `adopt` and `exempt`: what carries the mark, and no record claims."""
+
+from datetime import timedelta
+
+import click
+
+from deployment_tracker.cli import words
+from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb, yes_option
+from deployment_tracker.cli.confirming import confirm_name
+from deployment_tracker.errors import Usage
+from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+
+
+@verb()
+@click.option("-q", "--quiet", is_flag=True, help="Keys alone, one on a line.")
+def strays(asked: Asked, *, quiet: bool) -> None:
+    """List what carries the mark and no record claims."""
+    screen, at = asked.screen, now()
+    found = list(asked.client.strays())
+    if quiet:
+        for each in found:
+            click.echo(each.name)
+    elif not screen.is_table:
+        screen.data([each.raw for each in found])
+    elif found:
+        rows = [
+            (
+                each.name,
+                each.deployment_type or words.UNKNOWN,
+                ", ".join(each.place.values()) or words.UNKNOWN,
+                words.when(each.first_seen_at, at, is_terminal=screen.is_terminal),
+                f"exempt: {each.exempt.reason}" if each.exempt else words.UNKNOWN,
+            )
+            for each in found
+        ]
+        screen.table(("KEY", "TYPE", "PLACE", "SEEN", "NOTE"), rows)
+    else:
+        screen.hint("There are no strays.")
+
+
+@verb()
+@key_argument
+@reason_option(required=True, why="Why it may go.")
+@click.option("--ttl", metavar="DURATION", help="Time to live from now on. Default: none, it is cleaned up at once.")
+@yes_option
+def adopt(asked: Asked, key: str, reason: str, ttl: str | None, *, yes: bool) -> None:
+    """Register a stray, so that it is ended as any deployment."""
+    seconds = parse_duration(ttl) if ttl else None
+    confirm_name(f"{key} is registered, and deleted once its time is over.", key, yes=yes)
+    found = asked.client.adopt(key, reason=reason, ttl_seconds=seconds)
+    if asked.screen.is_table:
+        end = "has no end" if found.ends is None else f"ends {spoken(found.ends, now())}"
+        asked.screen.line(f"{key} is registered as {found.blueprint_id}, and {end}.")
+    else:
+        asked.screen.data(found.raw)
+
+
+@verb()
+@key_argument
+@reason_option(required=True, why="Why it is left alone.")
+@click.option("--until", metavar="TIME", help="Until when; or say --for.")
+@click.option("--for", "for_", metavar="DURATION", help="For how long, from now on.")
+def exempt(asked: Asked, key: str, reason: str, until: str | None, for_: str | None) -> None:
+    """Leave a stray alone until a time."""
+    if (until is None) == (for_ is None):
+        raise Usage("Either --until or --for is needed.", "Say --for 30d, or --until TIME.")
+    at = now()
+    end = future(until, at) if until else at + timedelta(seconds=parse_duration(for_ or ""))
+    found = asked.client.exempt(key, reason=reason, until=end)
+    if asked.screen.is_table:
+        asked.screen.line(f"{key} is left alone until {rfc3339(end)}: {reason}")
+    else:
+        asked.screen.data(found.raw)

@@ -1,0 +1,84 @@
+"""How a deployment is put into words: its status, its end, its place, its money. Columns and colours follow from these alone."""
+
+from datetime import datetime
+
+from deployment_tracker.cli.screen import Cell
+from deployment_tracker.models import ENDING, OVER, Cost, Deployment, Rate, Summary
+from deployment_tracker.times import relative, rfc3339
+
+SOON = 3600
+UNKNOWN = "-"
+Shown = Summary | Deployment
+
+
+def status(of: Shown, at: datetime) -> Cell:
+    """Return its status, with what needs attention."""
+    if of.status == OVER:
+        return Cell(of.status, "over")
+    if of.status == ENDING:
+        return Cell(of.status, "moving")
+    notes = [
+        *(["quarantined"] if of.quarantined else []),
+        *(["failing"] if of.last_error and not of.quarantined else []),
+        *(["held"] if of.hold and of.hold.is_on(at) else []),
+        *(["incomplete"] if of.incomplete else []),
+    ]
+    look = "bad" if of.quarantined or of.last_error or of.status == "Failed" else ""
+    return Cell(", ".join([of.status, *notes]), look)
+
+
+def ends(of: Shown, at: datetime, *, is_terminal: bool) -> Cell:
+    """Return when its time is over: `in 2 h`, `3 min late`; in RFC 3339 where no person looks."""
+    end = of.ends
+    if of.status == OVER:
+        return Cell("over", "over")
+    if end is None:
+        return Cell("no end")
+    left = (end - at).total_seconds()
+    look = "bad" if left < 0 else "soon" if left < SOON else ""
+    if not is_terminal:
+        return Cell(rfc3339(end), look)
+    return Cell(relative(end, at, past="late"), look)
+
+
+def place(of: Shown) -> str:
+    """Return its region, else its provider."""
+    if of.region:
+        return of.region
+    if isinstance(of.provider, dict):
+        return next(iter(of.provider), UNKNOWN)
+    return of.provider or UNKNOWN
+
+
+def rate(of: Rate | None) -> str:
+    """Return what it costs an hour: `0.42`, with the currency if that isn't USD."""
+    return UNKNOWN if of is None else _money(of.amount, of.currency)
+
+
+def cost(of: Cost | None) -> str:
+    """Return what it has cost so far. An unknown cost is no number."""
+    return UNKNOWN if of is None else _money(of.so_far, of.currency)
+
+
+def late_cost(of: Cost | None) -> str:
+    """Return what it has cost since its time was over."""
+    return UNKNOWN if of is None else _money(of.late, of.currency)
+
+
+def error(of: Shown) -> str:
+    """Return why its cleanup failed, as far as the list tells."""
+    if of.last_error is None:
+        return UNKNOWN
+    return of.last_error.error_class + (f": {of.last_error.message}" if of.last_error.message else "")
+
+
+def when(text: str | None, at: datetime, *, is_terminal: bool) -> str:
+    """Return a time of the API: `3 min ago` on a terminal, as it is elsewhere."""
+    if not text:
+        return UNKNOWN
+    return relative(datetime.fromisoformat(text), at) if is_terminal else text
+
+
+def _money(amount: float, currency: str) -> str:
+    text = f"{amount:,.2f}" if amount == 0 or amount >= 0.01 else f"{amount:.2g}"  # noqa: PLR2004 - a cent
+    return text if currency == "USD" else f"{text} {currency}"

@@ -1,1 +1,0 @@
-"""What is rented from GPU clouds and their marketplaces: one file per deployment type."""

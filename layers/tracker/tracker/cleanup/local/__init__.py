@@ -1,1 +1,0 @@
-"""What is on one machine, or reached as if it were: Docker, Kubernetes, hypervisors."""

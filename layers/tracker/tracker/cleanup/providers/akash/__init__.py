@@ -1,0 +1,1 @@
+"""What is leased on Akash: one file per deployment type."""

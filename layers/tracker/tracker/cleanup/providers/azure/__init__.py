@@ -1,0 +1,1 @@
+"""The deployment types in Azure, one file each, and Azure Resource Manager, which they share."""

@@ -1,0 +1,1 @@
+"""What runs at CoreWeave: one file per deployment type."""

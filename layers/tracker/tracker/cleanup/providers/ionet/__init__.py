@@ -1,0 +1,1 @@
+"""What is deployed at io.net: one file per deployment type."""

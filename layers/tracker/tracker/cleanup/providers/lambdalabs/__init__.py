@@ -1,0 +1,1 @@
+"""What is at Lambda: one file per deployment type."""

@@ -1,0 +1,1 @@
+"""What is rented at Lium: one file per deployment type."""

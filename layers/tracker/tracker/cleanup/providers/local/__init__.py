@@ -1,0 +1,1 @@
+"""The deployment types on one machine, or reached as if they were: Docker, Kubernetes, hypervisors."""

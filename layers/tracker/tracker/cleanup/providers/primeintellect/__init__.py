@@ -1,0 +1,1 @@
+"""What is at Prime Intellect: one file per deployment type."""

@@ -1,0 +1,1 @@
+"""What runs at Render: one file per deployment type, and the signature of requests."""

@@ -1,0 +1,1 @@
+"""What is at RunPod: one file per deployment type."""

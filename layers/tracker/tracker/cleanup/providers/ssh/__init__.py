@@ -1,0 +1,1 @@
+"""The deployment types on a machine that is reached through SSH."""

@@ -1,0 +1,1 @@
+"""What is at TensorDock: one file per deployment type."""

@@ -1,0 +1,1 @@
+"""What is rented at Vast.ai: one file per deployment type."""

@@ -1,1 +1,0 @@
-"""What is on a machine that is reached through SSH."""

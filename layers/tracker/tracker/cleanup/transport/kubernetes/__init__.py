@@ -1,0 +1,1 @@
+"""Kubernetes clusters: the connection, the objects in them, and the namespaces that hold these."""

@@ -1,0 +1,47 @@
+"""Makes the clients of the AWS services that the tracker itself runs on, each once, with time limits.
+
+Used by every room that calls such a service. DynamoDB is called through PynamoDB (`store`), and the resources of deployments on
+AWS through sessions of their own (`cleanup/providers/aws`).
+"""
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+# Timeouts in seconds. The queue, the stream or the workflow repeats a call that failed, so a few attempts suffice.
+CONFIG = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+
+PATIENT = Config(connect_timeout=3, read_timeout=24, retries={"mode": "standard", "total_max_attempts": 1})
+
+# What AWS's services answer that have no room for a call now. ExecutionLimitExceeded: as many executions as may be open are.
+THROTTLES = frozenset(
+    {
+        "ExecutionLimitExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+@cache
+def client(service: str) -> Any:
+    """Return boto3's client of a service ("sns", "sqs", "stepfunctions", "lambda", "secretsmanager")."""
+    return boto3.client(service, config=CONFIG)
+
+
+@cache
+def patient_client(service: str) -> Any:
+    """Return a client for a call that is waited for as long as the gateway waits, and made once."""
+    return boto3.client(service, config=PATIENT)
+
+
+def is_throttled(error: Exception) -> bool:
+    """Return whether a service answered that it has no room for the call now."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLES

@@ -1,0 +1,1 @@
+"""Read and validate HTTPS calls and events, and write the replies."""

@@ -1,0 +1,1 @@
+"""The deployment state machine: every change of a record is one of its transitions."""

@@ -1,0 +1,1 @@
+"""What checkov finds about the templates, against the answers in findings.toml."""

@@ -1,0 +1,65 @@
+"""What the lifecycle sets going elsewhere: names that AWS takes, one execution for a round, whatever is asked twice."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from tests.fakes import a_deployment
+from tracker.lifecycle.workflow import Workflow, execution_name
+from tracker.model.deployment import Cleanup, Deployment
+
+
+@pytest.fixture
+def states() -> Iterator[Any]:
+    with mock_aws():
+        yield boto3.client("stepfunctions")
+
+
+@pytest.fixture
+def workflow(states: Any) -> Workflow:
+    machine = states.create_state_machine(
+        name="cleanup",
+        definition=json.dumps({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}),
+        roleArn="arn:aws:iam::123456789012:role/any",
+    )
+    return Workflow(machine["stateMachineArn"])
+
+
+def in_round(key: str, round_: int = 1) -> Deployment:
+    return a_deployment(key, generation="0b3e1f5c-8d2a-4c7e-9f60-1a2b3c4d5e6f", cleanup=Cleanup(round=round_))
+
+
+@given(generation=st.uuids(), round_=st.integers(1, 10**9))
+def test_the_name_of_every_round_is_one_that_aws_takes(generation: UUID, round_: int) -> None:
+    name = execution_name(str(generation), round_)
+    assert re.fullmatch("[A-Za-z0-9-_]{1,80}", name)
+    assert name.endswith(f"-{round_}")
+
+
+@pytest.mark.parametrize("key", ["svc-1", "a/b:c", "ä" * 500, "🐙 with blanks"])
+def test_a_round_is_started_once_whatever_its_key(states: Any, workflow: Workflow, key: str) -> None:
+    deployment = in_round(key, 3)
+    assert workflow.execution_status(deployment) == "unknown"
+    workflow.start(deployment)
+    workflow.start(deployment)
+    (execution,) = states.list_executions(stateMachineArn=workflow._arn)["executions"]
+    assert execution["name"] == f"{deployment.generation}-3"
+    found = states.describe_execution(executionArn=execution["executionArn"])
+    assert json.loads(found["input"]) == {
+        "blueprint_id": key,
+        "generation": deployment.generation,
+        "round": 3,
+        "retry_after": 0,
+    }
+    assert workflow.execution_status(deployment) == "running"
+    states.stop_execution(executionArn=execution["executionArn"])
+    assert workflow.execution_status(deployment) == "closed"
+    assert workflow.execution_status(in_round(key, 4)) == "unknown"
