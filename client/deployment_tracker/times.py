@@ -27,6 +27,8 @@ _TIME = re.compile(
 )
 _NO_ZONE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\d\d?:\d\d", re.ASCII)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+# A length below it is said to the second.
+_TO_THE_SECOND = 300
 
 
 def now() -> datetime:
@@ -104,15 +106,12 @@ def _no_duration(text: str) -> Usage:
 
 def rfc3339(moment: datetime) -> str:
     """Return a time in RFC 3339 in UTC, to the second, rounded up: an end that is shown is never before the real one."""
-    whole = moment.astimezone(UTC)
-    if whole.microsecond:
-        whole = whole.replace(microsecond=0) + timedelta(seconds=1)
-    return whole.isoformat().replace("+00:00", "Z")
+    return _to_second(moment).isoformat().replace("+00:00", "Z")
 
 
 def spoken(moment: datetime, at: datetime) -> str:
     """Return a time in the zone of this machine with its offset, and how far it is: `2026-12-01 18:00:00 +01:00 (in 2 h)`."""
-    here = moment.astimezone()
+    here = _to_second(moment).astimezone()
     offset = here.strftime("%z")
     zone = f"{offset[:3]}:{offset[3:]}" if here.utcoffset() else "UTC"
     return f"{here:%Y-%m-%d %H:%M:%S} {zone} ({relative(moment, at)})"
@@ -125,8 +124,20 @@ def relative(moment: datetime, at: datetime, past: str = "ago") -> str:
 
 
 def length(seconds: float) -> str:
-    """Return a length of time, rounded down, in the largest unit of which there are two: `40 s`, `119 min`, `5 h`, `3 d`."""
-    for unit, size, until in (("s", 1, 2 * _MINUTE), ("min", _MINUTE, 2 * _HOUR), ("h", _HOUR, 2 * _DAY)):
-        if seconds < until:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds // _DAY)} d"
+    """Return a length of time in its two largest units, rounded to the nearest: `4 min 5 s`, `59 min`, `1 h 30 min`, `3 d 2 h`.
+
+    From five minutes on it is in minutes, from a day on in hours. The page says it the same way (`length` of its words.js).
+    """
+    grain = 1 if seconds < _TO_THE_SECOND else _MINUTE if seconds < _DAY else _HOUR
+    rest = max(0, int(seconds / grain + 0.5) * grain)
+    parts = []
+    for unit, size in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def _to_second(moment: datetime) -> datetime:
+    whole = moment.astimezone(UTC)
+    return whole.replace(microsecond=0) + timedelta(seconds=1) if whole.microsecond else whole

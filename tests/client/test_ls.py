@@ -18,18 +18,18 @@ HOLD = {"reason": "a demo", "by": "ann", "at": "2026-12-01T11:00:00Z", "until": 
 GOLDEN = """\
 NAME    TYPE           PLACE         OWNER  STATUS               ENDS         $/H      COST
 a-runs  AwsEc2         eu-central-1  ann    Active               in 2 h      0.42      5.04
-b-soon  VultrInstance  -             -      Active, held         in 30 min      -         -
+b-soon  VultrInstance  vultr         -      Active, held         in 30 min      -         -
 c-late  AwsEc2         eu-central-1  -      Active, failing      3 min late  0.10  1.20 EUR
-d-held  LocalDocker    -             -      Active, quarantined  no end         -         -
-e-ends  AwsEc2         eu-central-1  -      Terminating          no end         -         -
+d-held  LocalDocker    local         -      Active, quarantined  no end         -         -
+e-ends  AwsEc2         eu-central-1  -      Terminating          ending         -         -
 """
 PLAIN = """\
 NAME    TYPE           PLACE         OWNER  STATUS               ENDS                   $/H      COST  ATTEMPT  NEXT                      ERROR
 a-runs  AwsEc2         eu-central-1  ann    Active               2026-12-01T14:00:00Z  0.42      5.04        -  -                         -
-b-soon  VultrInstance  -             -      Active, held         2026-12-01T12:30:00Z     -         -        -  -                         -
+b-soon  VultrInstance  vultr         -      Active, held         2026-12-01T12:30:00Z     -         -        -  -                         -
 c-late  AwsEc2         eu-central-1  -      Active, failing      2026-12-01T11:57:00Z  0.10  1.20 EUR        2  2026-12-01T12:04:00.000Z  credentials
-d-held  LocalDocker    -             -      Active, quarantined  no end                   -         -        8  -                         not_ours
-e-ends  AwsEc2         eu-central-1  -      Terminating          no end                   -         -        -  -                         -
+d-held  LocalDocker    local         -      Active, quarantined  no end                   -         -        8  -                         not_ours
+e-ends  AwsEc2         eu-central-1  -      Terminating          ending                   -         -        -  -                         -
 """
 
 
@@ -65,7 +65,7 @@ def five(api: Api) -> Api:
             cost={"currency": "EUR", "so_far": 1.2, "late": 0.01},
         )
         api.add("d-held", "LocalDocker", cleanup=failed("not_ours", 8))
-        api.add("e-ends", status="Terminating")
+        api.add("e-ends", ttl_seconds=3600, status="Terminating")
     return api
 
 

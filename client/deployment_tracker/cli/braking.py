@@ -11,11 +11,20 @@ from deployment_tracker.places import AwsError
 
 OBEYED = "It is obeyed within 5 seconds by whatever begins then; a step that runs may go on for 5 minutes."
 
+MEANING = {
+    "enforce": "cleanups run",
+    "pause": "no cleanup begins or goes on",
+    "observe": "plans of what is due are written, and nothing is deleted",
+}
 
-@click.group()
+
+@click.group(invoke_without_command=True)
 @common
-def brake() -> None:
-    """Show or set the brake on cleanups."""
+@click.pass_context
+def brake(ctx: click.Context) -> None:
+    """Show or set the brake on cleanups. Without a verb of its own it is shown."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
 
 
 @verb()
@@ -35,6 +44,8 @@ def show(asked: Asked) -> None:
         asked.screen.hint("`tracker brake resume` sets it to enforce.")
     else:
         asked.screen.line(found.text + ("" if text is not None else " (nobody has set it)"))
+        modes = dict.fromkeys([found.default, *found.exceptions.values()])
+        asked.screen.hint(" ".join(f"{mode}: {MEANING[mode]}." for mode in modes))
 
 
 @verb()

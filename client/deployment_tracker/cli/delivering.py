@@ -21,7 +21,10 @@ SECRET = "TRACKER_WEBHOOK_SECRET"
 @key_argument
 @click.option("-q", "--quiet", is_flag=True, help="Ids alone, one on a line.")
 def deliveries(asked: Asked, key: str, *, quiet: bool) -> None:
-    """List what a webhook was sent."""
+    """List what a webhook was sent.
+
+    Each delivery is pending (on its way), delivered, stopped (its receiver wants no more) or dead (given up; `tracker redeliver` sends it again).
+    """
     found = list(asked.client.deliveries(key))
     screen, at = asked.screen, now()
     if quiet:

@@ -40,7 +40,10 @@ def end(
     client, screen = asked.client, asked.screen
     seconds = parse_duration(timeout) if timeout else None
     if not yes:
-        digest = _review(asked, key, digest)
+        there = client.get(key)
+        if not there.is_live:
+            return _ended_already(asked, there, seconds, waits=waits)
+        digest = _review(asked, there, digest)
     elif digest is not None:
         # Also an empty one: a script got none, and mustn't end more than it asked for.
         _check_digests(asked, key)
@@ -108,9 +111,20 @@ def watched(asked: Asked, key: str, seconds: float | None) -> int:
     return 0 if found.status == OVER else FAILED
 
 
-def _review(asked: Asked, key: str, digest: str | None) -> str | None:
+def _ended_already(asked: Asked, found: Deployment, seconds: float | None, *, waits: bool) -> int:
+    """Say that there is nothing to begin, and so nothing to ask."""
+    key, is_over = found.blueprint_id, found.status == OVER
+    asked.screen.hint(f"{key} is {'over' if is_over else 'ending'} already, and so nothing was begun.")
+    if waits and not is_over:
+        return watched(asked, key, seconds)
+    _answered(asked, found)
+    return 0
+
+
+def _review(asked: Asked, found: Deployment, digest: str | None) -> str | None:
     """Show what goes, what stays and what it costs, and ask. Return the digest of what was shown."""
-    found, plan = asked.client.get(key), asked.client.plan(key)
+    key = found.blueprint_id
+    plan = asked.client.plan(key)
     planned(asked.screen.aside, plan)
     costs = words.rate(found.cost_per_hour)
     price = "at an unknown price" if costs == words.UNKNOWN else f"at {costs} an hour"
@@ -141,10 +155,7 @@ def _answered(asked: Asked, found: Deployment) -> None:
 
 
 def _progress(found: Deployment) -> str:
-    counts: dict[str, int] = {}
-    for each in found.resources:
-        counts[each.state] = counts.get(each.state, 0) + 1
-    states = ", ".join(f"{number} {state}" for state, number in counts.items())
+    states = words.counts(found.resources)
     text = f"{found.status}{f' ({states})' if states else ''}"
     if found.status in (ENDING, OVER):
         return text

@@ -1,12 +1,13 @@
 """`tracker extend`, `hold` and `unhold`: more time for a deployment, or none of it counted."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import click
 
+from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb
 from deployment_tracker.errors import Usage
-from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+from deployment_tracker.times import future, now, parse_duration, rfc3339
 
 
 @verb()
@@ -28,7 +29,7 @@ def extend(asked: Asked, key: str, by: str | None, until: str | None) -> None:
         found = asked.client.extend(key, until=future(until or "", now()))
     if asked.screen.is_table:
         before, after = found.extended.before, found.extended.after
-        asked.screen.line(f"{key}: the end was {_said(before)}, and is {_said(after)}.")
+        asked.screen.line(f"{key}: the end was {_said(asked, before)}, and is {_said(asked, after)}.")
     else:
         asked.screen.data(found.raw)
 
@@ -50,7 +51,7 @@ def hold(asked: Asked, key: str, reason: str, until: str | None, for_: str | Non
     found = asked.client.hold(key, reason=reason, until=end)
     if asked.screen.is_table:
         told = found.hold.until if found.hold and found.hold.until else rfc3339(end)
-        asked.screen.line(f"{key} is held until {_said(told)}: {reason}")
+        asked.screen.line(f"{key} is held until {_said(asked, told)}: {reason}")
     else:
         asked.screen.data(found.raw)
 
@@ -61,10 +62,10 @@ def unhold(asked: Asked, key: str) -> None:
     """End the hold of a deployment."""
     found = asked.client.unhold(key)
     if asked.screen.is_table:
-        asked.screen.line(f"{key} isn't held any more; it ends {_said(found.expires_at)}.")
+        asked.screen.line(f"{key} isn't held any more; it ends {_said(asked, found.expires_at)}.")
     else:
         asked.screen.data(found.raw)
 
 
-def _said(text: str | None) -> str:
-    return "never" if text is None else spoken(datetime.fromisoformat(text), now())
+def _said(asked: Asked, text: str | None) -> str:
+    return "never" if text is None else words.told(text, now(), is_terminal=asked.screen.is_terminal)

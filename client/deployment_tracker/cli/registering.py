@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, verb
 from deployment_tracker.errors import Usage
-from deployment_tracker.models import Deployment, Mark, Registered
-from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+from deployment_tracker.models import ENDING, OVER, Deployment, Mark, Registered
+from deployment_tracker.times import future, now, parse_duration, rfc3339
 
+# The status of an intent.
+INTENT = "Unknown"
 _COST = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)(?: ?(?P<currency>[A-Z]{3}))?", re.ASCII)
 
 
@@ -64,7 +67,7 @@ def register(
 
     `tracker register svc-1 AwsEc2 --id instance_id=i-0123456789abcdef0 --in eu-central-1 --ttl 2h`
     """
-    given = {"blueprint_id": key, "deployment_type": type, "status": "Unknown" if intent else None}
+    given = {"blueprint_id": key, "deployment_type": type, "status": INTENT if intent else None}
     body = _described(file, given | _read_options(options))
     missing = [name for name in ("blueprint_id", "deployment_type") if not body.get(name)]
     if missing:
@@ -97,7 +100,7 @@ def amend(asked: Asked, key: str, file: str | None, *, active: bool, to: str | N
     found = asked.client.amend(key, changes)
     if asked.screen.is_table:
         moved = f", and is {found.blueprint_id} from now on" if found.blueprint_id != key else ""
-        asked.screen.line(f"{key} is amended{moved}; {_end(found)}.")
+        asked.screen.line(f"{key} is amended{moved}; {_end(asked, found)}.")
         _say_what_is_missing(asked, found)
     else:
         asked.screen.data(found.raw)
@@ -174,15 +177,23 @@ def _described(file: str | None, given: dict[str, Any]) -> dict[str, Any]:
 def _say(asked: Asked, found: Registered) -> None:
     each = found.deployment
     asked.screen.line(
-        f"{each.blueprint_id} {'is registered' if found.is_new else 'was registered already'}; {_end(each)}."
+        f"{each.blueprint_id} {'is registered' if found.is_new else 'was registered already'}; {_end(asked, each)}."
     )
     _say_what_is_missing(asked, each)
-    if each.mark:
-        asked.screen.hint(f"Mark what you make for it with {mark_said(each.mark)}.")
+    if each.mark and (each.incomplete or each.status == INTENT):
+        asked.screen.hint(
+            f"Mark what you make for it with {mark_said(each.mark)}: so its end finds that, though no id was handed in."
+        )
 
 
-def _end(found: Deployment) -> str:
-    return "it has no end" if found.ends is None else f"it ends {spoken(found.ends, now())}"
+def _end(asked: Asked, found: Deployment) -> str:
+    if found.status == OVER:
+        return "it is over"
+    if found.status == ENDING:
+        return "it is ending"
+    if found.ends is None:
+        return "it has no end"
+    return f"it ends {words.told(found.ends, now(), is_terminal=asked.screen.is_terminal)}"
 
 
 def _say_what_is_missing(asked: Asked, found: Deployment) -> None:

@@ -8,7 +8,7 @@ from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb, yes_option
 from deployment_tracker.cli.confirming import confirm_name
 from deployment_tracker.errors import Usage
-from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+from deployment_tracker.times import future, now, parse_duration
 
 
 @verb()
@@ -27,7 +27,7 @@ def strays(asked: Asked, *, quiet: bool) -> None:
             (
                 each.name,
                 each.deployment_type or words.UNKNOWN,
-                ", ".join(each.place.values()) or words.UNKNOWN,
+                words.where(each.place, each.id) or words.UNKNOWN,
                 words.when(each.first_seen_at, at, is_terminal=screen.is_terminal),
                 f"exempt: {each.exempt.reason}" if each.exempt else words.UNKNOWN,
             )
@@ -49,7 +49,11 @@ def adopt(asked: Asked, key: str, reason: str, ttl: str | None, *, yes: bool) ->
     confirm_name(f"{key} is registered, and deleted once its time is over.", key, yes=yes)
     found = asked.client.adopt(key, reason=reason, ttl_seconds=seconds)
     if asked.screen.is_table:
-        end = "has no end" if found.ends is None else f"ends {spoken(found.ends, now())}"
+        end = (
+            f"ends {words.told(found.ends, now(), is_terminal=asked.screen.is_terminal)}"
+            if found.ends
+            else "has no end"
+        )
         asked.screen.line(f"{key} is registered as {found.blueprint_id}, and {end}.")
     else:
         asked.screen.data(found.raw)
@@ -68,6 +72,8 @@ def exempt(asked: Asked, key: str, reason: str, until: str | None, for_: str | N
     end = future(until, at) if until else at + timedelta(seconds=parse_duration(for_ or ""))
     found = asked.client.exempt(key, reason=reason, until=end)
     if asked.screen.is_table:
-        asked.screen.line(f"{key} is left alone until {rfc3339(end)}: {reason}")
+        asked.screen.line(
+            f"{key} is left alone until {words.told(end, now(), is_terminal=asked.screen.is_terminal)}: {reason}"
+        )
     else:
         asked.screen.data(found.raw)
