@@ -26,6 +26,7 @@ _TIME = re.compile(
     re.ASCII,
 )
 _NO_ZONE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\d\d?:\d\d", re.ASCII)
+_BEGINS_DURATION = re.compile(r"(?:in )?[0-9]", re.ASCII)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 # A length below it is said to the second.
 _TO_THE_SECOND = 300
@@ -40,7 +41,10 @@ def parse_duration(text: str) -> int:
     """Return the seconds of `2h`, `1h30m`, `in 2 h`, `90 min`. Usage if it isn't a duration, or could be two."""
     words = " ".join(text.lower().split()).removeprefix("in ")
     if re.fullmatch(r"[0-9]+", words, re.ASCII):
-        raise Usage(f"{text!r} has no unit.", f"Say {words}m for minutes, {words}h for hours, or {words}s for seconds.")
+        number = words.lstrip("0") or "2"
+        raise Usage(
+            f"{text!r} has no unit.", f"Say {number}m for minutes, {number}h for hours, or {number}s for seconds."
+        )
     seconds, units, place = 0, [], 0
     while place < len(words):
         found = _PART.match(words, place)
@@ -68,6 +72,8 @@ def parse_until(text: str, at: datetime) -> datetime:
             f"{text!r} could be several times.",
             "Say the date, the time and the zone: 2026-12-01T18:00:00+01:00, or '2026-12-01 18:00 Europe/Berlin'.",
         )
+    if not _BEGINS_DURATION.match(words.lower()):
+        raise _no_time(text)
     return at + timedelta(seconds=parse_duration(text))
 
 
@@ -76,7 +82,7 @@ def future(text: str, at: datetime) -> datetime:
     try:
         found = parse_until(text, at)
     except (ValueError, OverflowError):
-        raise Usage(f"{text!r} is no time.", "Say it as 2026-12-01T18:00:00+01:00.") from None
+        raise _no_time(text) from None
     if found <= at:
         raise Usage(f"{text!r} is in the past: it is {rfc3339(at)} now.", "Name a later time.")
     return found
@@ -98,6 +104,12 @@ def _in_zone(text: str, naive: datetime, zone: str) -> datetime:
             f"{text!r}: the clocks change there and then.", f"Say the offset: {naive.isoformat()}+01:00, for instance."
         )
     return found.astimezone(UTC)
+
+
+def _no_time(text: str) -> Usage:
+    return Usage(
+        f"{text!r} is no time.", "Say it as 2026-12-01T18:00:00+01:00, '2026-12-01 18:00 Europe/Berlin' or 'in 2h'."
+    )
 
 
 def _no_duration(text: str) -> Usage:

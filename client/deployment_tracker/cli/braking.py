@@ -6,6 +6,7 @@ from deployment_tracker.brakes import Brakes, parse_brakes
 from deployment_tracker.catalogue import catalogue
 from deployment_tracker.cli.asked import Asked, common, verb
 from deployment_tracker.cli.confirming import confirm
+from deployment_tracker.cli.values import Verbs
 from deployment_tracker.errors import Usage
 from deployment_tracker.places import AwsError
 
@@ -18,7 +19,7 @@ MEANING = {
 }
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @common
 @click.pass_context
 def brake(ctx: click.Context) -> None:
@@ -120,4 +121,7 @@ def _put(asked: Asked, mode: str, platform: str | None) -> None:
 def _checked(platform: str | None) -> None:
     known = catalogue().platforms
     if platform is not None and platform not in known:
-        raise Usage(f"{platform!r} is no platform.", f"One of {', '.join(known)}.")
+        raise Usage(
+            f"{platform!r} is no platform.",
+            f"It is one of {', '.join(known)}; `tracker types` shows the platform of each type.",
+        )

@@ -6,11 +6,14 @@ from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb, yes_option
 from deployment_tracker.cli.confirming import confirm, confirm_name
 from deployment_tracker.cli.showing import planned
+from deployment_tracker.cli.values import DURATION
 from deployment_tracker.errors import FAILED, TrackerError
 from deployment_tracker.models import ENDING, OVER, Deployment
-from deployment_tracker.times import now, parse_duration
+from deployment_tracker.times import now
 
-timeout_option = click.option("--timeout", metavar="DURATION", help="How long to wait at most; then exit 3.")
+timeout_option = click.option(
+    "--timeout", type=DURATION, metavar="DURATION", help="How long to wait at most; then exit 3."
+)
 over_hold_option = click.option("--over-hold", metavar="TEXT", default="", help="Why it is ended though it is held.")
 
 
@@ -28,7 +31,7 @@ def end(
     reason: str,
     over_hold: str,
     digest: str | None,
-    timeout: str | None,
+    timeout: int | None,
     *,
     waits: bool,
     yes: bool,
@@ -38,11 +41,10 @@ def end(
     It shows what goes, what stays and what it costs an hour, asks, and begins the cleanup.
     """
     client, screen = asked.client, asked.screen
-    seconds = parse_duration(timeout) if timeout else None
     if not yes:
         there = client.get(key)
         if not there.is_live:
-            return _ended_already(asked, there, seconds, waits=waits)
+            return _ended_already(asked, there, timeout, waits=waits)
         digest = _review(asked, there, digest)
     elif digest is not None:
         # Also an empty one: a script got none, and mustn't end more than it asked for.
@@ -55,7 +57,7 @@ def end(
     else:
         screen.hint(f"{key} is ending.")
     if waits and found.status != OVER:
-        return watched(asked, key, seconds)
+        return watched(asked, key, timeout)
     _answered(asked, found)
     return 0
 
@@ -63,12 +65,12 @@ def end(
 @verb()
 @key_argument
 @timeout_option
-def wait(asked: Asked, key: str, timeout: str | None) -> int:
+def wait(asked: Asked, key: str, timeout: int | None) -> int:
     """Wait until a deployment is over.
 
     Exit 1 if its cleanup is given up, 3 if --timeout is over.
     """
-    return watched(asked, key, parse_duration(timeout) if timeout else None)
+    return watched(asked, key, timeout)
 
 
 @verb()

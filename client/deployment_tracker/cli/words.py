@@ -46,6 +46,15 @@ def ends(of: Shown, at: datetime, *, is_terminal: bool) -> Cell:
     return Cell(relative(end, at, past="late"), look)
 
 
+def end(of: Shown, at: datetime, *, is_terminal: bool) -> str:
+    """Return a clause about its end: `it ends 2026-12-01T14:00:00Z`, `it has no end`."""
+    if of.status == OVER:
+        return "it is over"
+    if of.status == ENDING:
+        return "it is ending"
+    return "it has no end" if of.ends is None else f"it ends {told(of.ends, at, is_terminal=is_terminal)}"
+
+
 def place(of: Shown) -> str:
     """Return its region, else its provider, else the platform of its type."""
     if of.region:
