@@ -27,7 +27,7 @@ NO_MATCH = "Nothing matches. `tracker ls` without filters shows all that isn't o
 
 
 @verb()
-@click.option("--status", type=click.Choice(STATUSES, case_sensitive=False), help="Default: all but Terminated.")
+@click.option("--status", type=click.Choice(STATUSES), help="Default: all but Terminated.")
 @click.option("--type", "deployment_type", metavar="TYPE", help="A deployment type, such as AwsEc2.")
 @click.option("--owner", help="Of this owner.")
 @click.option("--label", metavar="KEY[=VALUE]", help="With this label.")

@@ -98,7 +98,7 @@ function Now({ of }) {
   const { round, requested_at, reason } = of.cleanup || {};
   return html`<${Note} icon="moving"><strong>Its cleanup runs</strong>: round ${round || 1}${requested_at && html`, begun <${Time} at=${requested_at} />`}${reason && `, reason ${reason}`}.
     ${of.resources.length > 0 && ` So far ${counts(of.resources)}.`}
-    <p>A round is one run of the cleanup; after one that failed there is another. It is over once everything is proven gone.</p><//>`;
+    <p>A round is one run of the cleanup; after one that failed there is another. It has ended once everything is proven gone.</p><//>`;
 }
 
 function Facts({ of, to }) {
