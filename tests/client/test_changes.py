@@ -11,10 +11,12 @@ import pytest
 import time_machine
 
 from deployment_tracker.errors import NOT_FOUND
+from deployment_tracker.times import rfc3339
 from tests.client.api import Api, encoded
 from tests.client.conftest import Run
 from tests.client.test_ls import HOLD, failed
 from tracker.model.delivery import Delivery
+from tracker.model.deployment import parse_time
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 TTL = 7200
@@ -156,36 +158,6 @@ def test_extend_says_both_ends(svc: Api, run: Run) -> None:
     assert "and is 2026-12-01T17:00:00Z." in said.out
 
 
-@pytest.mark.usefixtures("at_terminal")
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (
-            "register",
-            "svc-3",
-            "AwsEc2",
-            "--in",
-            "eu-central-1",
-            "--id",
-            "instance_id=i-0123456789abcdef0",
-            "--ttl",
-            "1h",
-        ),
-        ("amend", "svc-1", "--ttl", "1h"),
-        ("extend", "svc-1", "--until", "in 1h"),
-        ("hold", "svc-1", "--reason", "a demo", "--for", "1h"),
-        ("ls", "--no-color"),
-        ("show", "svc-1"),
-    ],
-)
-def test_every_verb_says_an_hour_alike(api: Api, run: Run, arguments: tuple[str, ...]) -> None:
-    with time_machine.travel(NOW, tick=False) as clock:
-        api.add("svc-1", ttl_seconds=3600)
-        # What a person reads comes a moment later.
-        clock.shift(0.8)
-        assert "in 1 h" in run(*arguments).out
-
-
 def test_a_hold_ends_and_can_be_ended(svc: Api, run: Run) -> None:
     with time_machine.travel(NOW, tick=False):
         said = run("hold", "svc-1", "--reason", "a demo", "--for", "2d")
@@ -278,7 +250,11 @@ def test_the_brake_is_said(svc: Api, run: Run) -> None:
 def test_wait_that_runs_out_of_time_is_3(svc: Api, run: Run) -> None:
     said = run("wait", "svc-1", "--timeout", "1s", "--json")
     assert said.code == 3
-    assert "goes on" in said.err
+    assert f"svc-1: Active; it ends {rfc3339(parse_time(str(svc.records['svc-1'].expires_at)))}" in said.err
+    assert "`tracker end svc-1` does" in said.err
+    svc.looks = -1
+    svc.records["svc-1"] = msgspec.structs.replace(svc.records["svc-1"], status="Terminating")
+    assert "Its cleanup goes on" in run("wait", "svc-1", "--timeout", "1s").err
 
 
 def test_wait_ends_when_the_cleanup_was_given_up(svc: Api, run: Run) -> None:

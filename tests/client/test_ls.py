@@ -75,6 +75,36 @@ def test_a_terminal_shows_names_places_ends_and_money(five: Api, run: Run) -> No
         assert run("ls", "--no-color").out == GOLDEN
 
 
+@pytest.mark.usefixtures("at_terminal")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (
+            "register",
+            "svc-3",
+            "AwsEc2",
+            "--in",
+            "eu-central-1",
+            "--id",
+            "instance_id=i-0123456789abcdef0",
+            "--ttl",
+            "1h",
+        ),
+        ("amend", "svc-1", "--ttl", "1h"),
+        ("extend", "svc-1", "--until", "in 1h"),
+        ("hold", "svc-1", "--reason", "a demo", "--for", "1h"),
+        ("ls", "--no-color"),
+        ("show", "svc-1"),
+    ],
+)
+def test_every_verb_says_an_hour_alike(api: Api, run: Run, arguments: tuple[str, ...]) -> None:
+    with time_machine.travel(NOW, tick=False) as clock:
+        api.add("svc-1", ttl_seconds=3600)
+        # What a person reads comes a moment later.
+        clock.shift(0.8)
+        assert "in 1 h" in run(*arguments).out
+
+
 def test_elsewhere_times_are_rfc_3339_and_no_line_is_cut(five: Api, run: Run) -> None:
     with time_machine.travel(NOW, tick=False):
         assert run("ls", "-v").out == PLAIN

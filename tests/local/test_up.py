@@ -273,7 +273,7 @@ def test_up_again_without_anything_new_deploys_nothing(
     assert deployed == []
     said = capsys.readouterr().out
     assert said.startswith("runs already\n")
-    assert f"export API={runs.api}\n" in said
+    assert f"API      {runs.api}\n" in said
 
 
 def test_up_again_with_a_parameter_updates_the_stack_that_runs(runs: Running, deployed: list[dict[str, str]]) -> None:

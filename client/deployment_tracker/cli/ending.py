@@ -165,4 +165,5 @@ def _progress(found: Deployment) -> str:
         return f"{text}, given up: {words.error(found)}. `tracker retry {found.blueprint_id}` tries again"
     if found.last_error:
         return f"{text}, failed {found.failures} times: {words.error(found)}; next try {found.next_attempt_at}"
-    return text
+    # Nobody has ended it yet: so long it may have to be waited for.
+    return f"{text}; {words.end(found, now(), is_terminal=False)}"
