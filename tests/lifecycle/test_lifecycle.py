@@ -1041,22 +1041,59 @@ def test_what_cannot_mend_itself_is_quarantined_after_eight_rounds(
 
 
 @pytest.mark.parametrize("error_class", ["credentials", "unreachable", "deadline", "workflow"])
-def test_everything_else_is_tried_hourly_for_seven_days(
-    lifecycle: Lifecycle, live: Deployment, clock: Clock, error_class: str
+def test_everything_else_is_tried_hourly_for_as_many_days_as_are_set(
+    store: Records, workflow: MemoryWorkflow, live: Deployment, clock: Clock, error_class: str
 ) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(retry_days=1), clock)
     deployment = live
     for _ in range(10):
         deployment = fail(lifecycle, deployment, clock, error_class)
         assert deployment.due_at
     assert deployment.due_at == clock.now.timestamp() + 3600
+    while not deployment.cleanup.quarantined:
+        began, deployment = clock.now, fail(lifecycle, deployment, clock, error_class)
     first = parse_time(deployment.cleanup.first_failed_at or "")
-    clock.now = first + timedelta(days=7, seconds=-1)
-    deployment = fail(lifecycle, deployment, clock, error_class)
-    assert not deployment.cleanup.quarantined
-    clock.forward(hours=1)
-    deployment = fail(lifecycle, deployment, clock, error_class)
-    assert deployment.cleanup.quarantined
+    assert began - first < timedelta(days=1) <= clock.now - first
     assert deployment.due_at is None
+    assert Settings().retry_days == 7
+
+
+@pytest.mark.parametrize("stopped_by", ["hold", "amended hold", "pause", "observe", "pause in a round", "plan"])
+def test_time_in_which_nothing_may_be_tried_does_not_count_towards_those_days(
+    store: Records, workflow: MemoryWorkflow, live: Deployment, clock: Clock, stopped_by: str
+) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(retry_days=0.5), clock)
+    deployment = fail(lifecycle, live, clock, "unreachable")
+    first_failed_at = deployment.cleanup.first_failed_at
+    over = clock.now + timedelta(days=20)
+    if "hold" in stopped_by:
+        lifecycle.hold("svc-1", reason="an incident", until=format_time(over), requested_by="ann")
+        clock.forward(days=5)
+        if "amended" in stopped_by:
+            lifecycle.amend("svc-1", to(metadata={"account": "1"}))
+    elif stopped_by == "pause in a round":
+        clock.forward(minutes=1)
+        assert lifecycle.due("svc-1", ENFORCE)
+        lifecycle.paused(stored(store))
+    elif stopped_by in ("pause", "observe"):
+        clock.forward(minutes=1)
+        assert sweep(lifecycle, brakes.parse(stopped_by)) == 0
+    clock.now = over
+    if stopped_by == "plan":
+        lifecycle.terminate("svc-1", reason="r", requested_by="ann", plan="0123456789")
+    else:
+        assert sweep(lifecycle, ENFORCE) == 1
+    lifecycle.failing(stored(store), "unreachable", "it says no")
+    again = lose(lifecycle, stored(store))
+    assert (again.cleanup.quarantined, again.cleanup.failures) == (False, 2)
+    assert again.cleanup.first_failed_at == first_failed_at
+    # From here on it is tried for the rest of them.
+    while not again.cleanup.quarantined:
+        again = fail(lifecycle, again, clock, "unreachable")
+    assert timedelta(hours=11) < clock.now - over < timedelta(hours=13)
+    # Who has it tried anew begins anew.
+    again = lifecycle.terminate("svc-1", reason="r", requested_by="ann")
+    assert lose(lifecycle, again).cleanup.waited == 0
 
 
 def test_the_last_round_may_fail_on_the_very_second_at_which_the_days_are_over(

@@ -117,7 +117,7 @@ class Transitions:
         if old.incomplete:
             seconds = max(seconds, INCOMPLETE_DEADLINE)
         cleanup = msgspec.structs.replace(
-            old.cleanup,
+            moments.with_wait(old, now),
             round=old.cleanup.round + 1,
             reason=clipped(reason, 512),
             requested_by=clipped(requested_by, 256),

@@ -190,7 +190,7 @@ class RequestTransitions(Transitions):
             amended = self._timed(amended)
         if cleanup.is_failing:
             now = self._clock()
-            cleanup = msgspec.structs.replace(cleanup, next_attempt_at=format_time(now))
+            cleanup = msgspec.structs.replace(moments.with_wait(old, now), next_attempt_at=format_time(now))
             if cleanup.quarantined:
                 cleanup = msgspec.structs.replace(cleanup, quarantined=False, failures=0, first_failed_at=None)
             amended = msgspec.structs.replace(amended, cleanup=cleanup)

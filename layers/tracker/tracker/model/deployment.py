@@ -182,7 +182,8 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
     """The progress of the cleanup. Times are RFC 3339 in UTC.
 
     `failures` counts the failed rounds since someone last asked for the cleanup by hand: the gaps between rounds and the
-    quarantine follow from it. `total_failures` counts all that ever failed. `looks` counts how often what was proven gone was looked
+    quarantine follow from it. `waited` are the seconds since `first_failed_at` in which a round was due and didn't begin, since the
+    deployment was held or the brake was on: it wasn't tried then. `total_failures` counts all that ever failed. `looks` counts how often what was proven gone was looked
     at again. `plan` is the digest of the plan that the caller approved: nothing else may be deleted. `without_plan` says what was to become
     of the deployment when that plan was approved, and still is if another one is found: a cleanup without a plan (`retry`), none before
     someone looks at it (`quarantine`), or nothing but its end. `by_mark` says that the deployment
@@ -198,6 +199,7 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
     failures: int = 0
     total_failures: int = 0
     first_failed_at: str | None = None
+    waited: int = 0
     last_error: CleanupError | None = None
     next_attempt_at: str | None = None
     quarantined: bool = False
