@@ -92,13 +92,13 @@ class MemoryWorkflow(Workflow):
         if self.broken:
             raise self.broken
         with self._lock:
-            name = execution_name(deployment.generation, deployment.cleanup.round)
+            name = execution_name(deployment)
             self.asked.append(name)
             self.running.add(name)
 
     def execution_status(self, deployment: Deployment) -> ExecutionStatus:
         """What the test says of it, else whether it was started."""
-        name = execution_name(deployment.generation, deployment.cleanup.round)
+        name = execution_name(deployment)
         return self.statuses.get(name, "running" if name in self.running else "unknown")
 
     def changes_of_plan(self, deployment: Deployment, digest: str) -> list[str]:
