@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from tests.fakes import NOW, MemoryProvider, a_deployment, a_thing
+from tests.fresh import forget_process
 from tests.functions.conftest import Context, Stack, an_event, answered, with_body
 from tracker import runtime
 from tracker.cleanup.core.contract import Refused
@@ -268,6 +269,15 @@ def test_a_caller_adopts_a_stray_and_asking_again_is_answered_by_the_same(stack:
     assert body["registered_by"].startswith("arn:aws:sts::")
     again, same = answered(stack.call("register", an_event("register-adopt")))
     assert (again, same) == (200, body)
+
+
+def test_what_is_of_a_type_that_the_stack_serves_no_more_is_adopted_all_the_same(
+    stack: Stack, stray: Stray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENABLED_TYPES", "LocalDocker")
+    forget_process()
+    assert answered(stack.call("register", an_event("register-post")))[0] == 422
+    assert answered(stack.call("register", an_event("register-adopt")))[0] == 201
 
 
 @pytest.mark.parametrize(
