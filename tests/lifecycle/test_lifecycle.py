@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
+from pynamodb.exceptions import TransactWriteError
 
 from tests.fakes import NOW, Clock, Engine, MemoryQueue, MemoryWorkflow, Wire, a_deployment, sweep
+from tracker.clients import is_passing
 from tracker.lifecycle.base import THROTTLED
 from tracker.lifecycle.horizon import Horizon
 from tracker.lifecycle.requests import Stale, TooEarly
@@ -1526,6 +1528,52 @@ def test_a_start_that_is_throttled_is_due_again_after_seconds_and_on_the_queue_a
     assert workflow.running == {f"{live.generation}-1"}
     assert stored(store).cleanup.round == 1
     assert stored(store).cleanup.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        *[
+            (operation, code)
+            for operation in ("GetItem", "PutItem")
+            for code in ("ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceeded", "InternalServerError")
+        ],
+        ("PutItem", "TransactionConflict"),
+    ],
+)
+def test_an_end_that_the_table_has_no_room_for_comes_seconds_later(
+    store: Records,
+    workflow: MemoryWorkflow,
+    clock: Clock,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    code: str,
+) -> None:
+    queue = MemoryQueue()
+    lifecycle = Lifecycle(store, workflow, Settings(), clock, queue)
+    live, _ = lifecycle.register(a_deployment())
+    key = DueKey(due_at=live.due_at or 0, blueprint_id="svc-1")
+    clock.forward(hours=1)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+    wire.throttle(operation, code, times=8 if code == "TransactionConflict" else 4)
+    assert not lifecycle.take(key, ENFORCE)
+    assert stored(store).status == "Active"
+    ((key, hidden),) = queue.put_there
+    assert THROTTLED[0] < hidden <= THROTTLED[1] + 2
+    clock.forward(seconds=hidden)
+    assert lifecycle.take(key, ENFORCE)
+    assert workflow.running == {f"{live.generation}-1"}
+
+
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded", "ItemCollectionSizeLimitExceeded"])
+def test_a_transaction_that_was_cancelled_for_want_of_room_passes(
+    lifecycle: Lifecycle, live: Deployment, wire: Wire, code: str
+) -> None:
+    wire.throttle("TransactWriteItems", code)
+    with pytest.raises(TransactWriteError) as error:
+        lifecycle.amend("svc-1", lives_for(1800))
+    assert is_passing(error.value) is (code != "ItemCollectionSizeLimitExceeded")
 
 
 def test_of_a_record_that_cannot_be_handled_only_a_turn_soon_is_queued(
