@@ -818,9 +818,26 @@ def test_a_workflow_that_cannot_be_started_is_left_to_the_watchdog(
 
 
 def test_an_event_from_before_the_registration_is_stale(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
-    with pytest.raises(Stale):
+    with pytest.raises(Stale) as stale:
         lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW - timedelta(seconds=1))
+    assert stale.value.taken_at == NOW
     assert stored(store) == live
+
+
+def test_what_is_stale_and_finds_nothing_alive_is_lost_on_nobody(lifecycle: Lifecycle, terminated: Deployment) -> None:
+    with pytest.raises(Stale) as stale:
+        lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW - timedelta(seconds=1))
+    assert stale.value.taken_at is None
+
+
+def test_a_registration_of_an_event_that_says_another_time_was_taken_by_our_own_clock(
+    lifecycle: Lifecycle, clock: Clock
+) -> None:
+    lifecycle.register(a_deployment(registered_at=format_time(NOW + timedelta(hours=3))))
+    clock.forward(hours=1)
+    with pytest.raises(Stale) as stale:
+        lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=clock.now)
+    assert stale.value.taken_at == NOW
 
 
 def test_events_count_in_whole_seconds(lifecycle: Lifecycle) -> None:
@@ -1566,7 +1583,9 @@ def test_an_end_that_the_table_has_no_room_for_comes_seconds_later(
     assert workflow.running == {f"{live.generation}-1"}
 
 
-@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded", "ItemCollectionSizeLimitExceeded"])
+@pytest.mark.parametrize(
+    "code", ["ThrottlingError", "ProvisionedThroughputExceeded", "ItemCollectionSizeLimitExceeded"]
+)
 def test_a_transaction_that_was_cancelled_for_want_of_room_passes(
     lifecycle: Lifecycle, live: Deployment, wire: Wire, code: str
 ) -> None:
