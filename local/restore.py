@@ -4,7 +4,8 @@
 
 Only what the stack's table lacks is put back. What is there is newer than the point in time, or the same: it stays, with its expiry, its
 lease and its place in a round. Leases aren't copied: each record that is put back gets one from its own expiry. One whose time is over,
-or will be within `--grace`, is given that long, since an extension of it may be among what was lost. Without `--write` nothing is written.
+or will be within `--grace`, is given that long, since an extension of it may be among what was lost. What happened after the point
+in time isn't known: rounds and facts are numbered on so that none gets the name of one of then. Without `--write` nothing is written.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.processes import LocalError
 from local.replay import aws_stack, named_region
 from tracker.model.clock import utc_now
-from tracker.model.deployment import Deployment, Event, epoch, expiry, format_time
+from tracker.model.deployment import Deployment, Event, epoch, expiry, format_time, renumbered
 from tracker.store.records import RECORD, Records
 from tracker.store.table import Table, UnreadableError, VersionConflict, read_image
 
@@ -56,11 +57,11 @@ def with_grace(old: Deployment, now: datetime, grace: timedelta) -> Deployment:
     """Return the version of a lost record that is put back. A live one whose time is nearly over lives for `grace` from now on."""
     until = now + grace
     end = expiry(old)
-    new = msgspec.structs.replace(old, version=old.version + 1, outbox=[])
+    new = renumbered(msgspec.structs.replace(old, version=old.version + 1, outbox=[]), now)
     if not old.is_live or old.cleanup.failures or end is None or end >= until.timestamp():
         return new
     fact = Event(
-        sequence=old.sequence + 1,
+        sequence=new.sequence + 1,
         type="amended",
         at=format_time(now),
         status=old.status,

@@ -14,6 +14,7 @@ from tracker.model import brakes
 from tracker.model.clock import utc_now
 from tracker.model.deployment import Deployment, epoch, expiry, format_time, parse_time
 
+SEQUENCE_MAX = 1_000_000_000
 ENFORCE = brakes.parse("enforce")
 RESTORED = "restored"
 
@@ -127,3 +128,19 @@ def test_what_can_not_be_read_is_told_and_the_others_come_back(stack: Stack, att
     lose(stack, "svc")
     became = dict(put_back(stack.records, found_in(scan), datetime.now(UTC)))
     assert became == {"svc": "put back", "broken": "unreadable"}
+
+
+def test_a_round_after_the_restoration_is_started_and_announced_though_its_number_was_used_before(stack: Stack) -> None:
+    register(stack, "svc", 90 * 86400)
+    scan = restored_to_now(stack)
+    # A round, and its failure, of which the restored table doesn't know.
+    stack.lifecycle.terminate("svc", reason="r", requested_by="bob")
+    before = stack.record("svc")
+    before = stack.lifecycle.restored("svc", before.generation, 1, "it failed") or before
+    lose(stack, "svc")
+    assert dict(put_back(stack.records, found_in(scan), datetime.now(UTC))) == {"svc": "put back"}
+    found = stack.lifecycle.terminate("svc", reason="r", requested_by="bob")
+    assert (found.generation, found.cleanup.round) == (before.generation, 1)
+    assert len(stack.executions()) == 2
+    assert {each.sequence for each in found.outbox}.isdisjoint(each.sequence for each in before.events)
+    assert all(1 <= each.sequence <= SEQUENCE_MAX for each in found.events)
