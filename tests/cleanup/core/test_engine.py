@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -68,7 +69,8 @@ def test_what_was_seen_in_one_place_is_looked_for_in_no_other(
     with pytest.raises(Refused, match=f"was seen in {key} one, and now it should be in another") as refused:
         discovered(of(known), settings)
     assert refused.value.error_class == "bad_id"
-    for free in ({"seen": False, "state": "unseen"}, {"state": "kept"}, {"place": {}}):
+    others: tuple[dict[str, Any], ...] = ({"seen": False, "state": "unseen"}, {"state": "kept"}, {"place": {}})
+    for free in others:
         (found,) = discovered(of(msgspec.structs.replace(known, **free)), settings)
         assert found.place[key] == "another"
 
