@@ -216,7 +216,7 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One committed fact. `sequence` numbers the facts of a generation from 1, without gaps."""
+    """One committed fact. `sequence` numbers the facts of a generation from 1, without gaps unless the record was lost and put back."""
 
     sequence: int
     type: EventType
