@@ -28,6 +28,7 @@ from tracker.lifecycle.workflow import Workflow
 from tracker.model import moments
 from tracker.model.clock import utc_now
 from tracker.model.deployment import EVENTS_KEPT, Deployment, Event, epoch, expiry, format_time
+from tracker.model.strays import ADOPTED_PREFIX
 from tracker.store.deliveries import DELIVERY
 from tracker.store.records import LEASE, PAST, RECORD, Records
 from tracker.store.table import (
@@ -105,7 +106,9 @@ class Restoring:
         except UnreadableError:
             return "damaged there: delete it first"
         if there is not None:
-            return "kept" if there.generation == old.generation else "replaced since"
+            if there.generation != old.generation:
+                return "replaced since"
+            return "adopted since" if key.startswith(ADOPTED_PREFIX) and old.blueprint_id != key else "kept"
         if old.status != "Terminated" and self._has_ended(key, old, known):
             return "ended since"
         new, how = self._next(msgspec.structs.replace(old, blueprint_id=key))

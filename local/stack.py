@@ -58,7 +58,10 @@ class Running(msgspec.Struct, frozen=True):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment in which `curl`, the AWS CLI and every SDK lead to this stack, and to no account."""
+        """The environment in which `curl`, every SDK and the AWS CLI lead to this stack, and to no account.
+
+        Of the AWS CLI the versions from 2.13 on; in version 1 `aws sqs` wants `--endpoint-url` as well.
+        """
         return {
             "API": self.api,
             "REGION": self.region,

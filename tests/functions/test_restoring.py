@@ -188,6 +188,16 @@ def test_what_moved_since_comes_back_under_its_latest_key(stack: Stack) -> None:
     assert stack.records.get("before") is None
 
 
+def test_an_adoption_that_took_the_generation_of_a_lost_record_is_told(stack: Stack) -> None:
+    old = register(stack, "svc", 90 * 86400)
+    scan = restored_to_now(stack)
+    for item in items_of(scan):
+        lose(stack, item["blueprint_id"]["S"], item["item"]["S"])
+    stack.records.create(msgspec.structs.replace(old, blueprint_id="adopted:stray:aws:instance:i-1"))
+    assert put_back(stack, scan) == {"svc": "adopted since"}
+    assert stack.records.get("svc") is None
+
+
 def test_a_marker_that_leads_nowhere_is_no_obstacle(stack: Stack) -> None:
     old = register(stack, "before", 90 * 86400)
     scan = restored_to_now(stack)

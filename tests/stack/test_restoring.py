@@ -70,7 +70,7 @@ class Operator:
         if not (aws / "aws").exists():
             lacking("the AWS CLI isn't there (make aws-cli)")
         (home / "env").write_text(exports(stack.running))
-        self._before = f"source {home}/env\n"
+        self._before = f"source {home}/env\nexport TRACKER_STACK=deployment-tracker\n"
         self._env = {"PATH": f"{aws}:{ROOT}/.venv/bin:{os.environ['PATH']}", "HOME": str(home)}
         self._lines = pasted(PAGE, HEADING).splitlines()
 
@@ -102,7 +102,7 @@ class Operator:
         """Run the page's commands after that."""
         begin, rest = self._rest()
         # Where nobody can be asked, -y is the answer.
-        rest = [line.replace("brake resume", "brake resume -y") for line in rest]
+        rest = [line.replace("brake resume ", "brake resume -y ") for line in rest]
         self.run(*[line for line in begin if line.startswith(("export", "table="))], *rest)
 
     def _rest(self) -> tuple[list[str], list[str]]:
@@ -216,8 +216,8 @@ def strays_of(caller: Caller, machine: Rented) -> dict[str, str]:
 class Abroad(Stack):
     """Another stack of the same template, in another region of the same emulator."""
 
-    def __init__(self, home: Stack) -> None:
-        super().__init__()
+    def __init__(self, home: Stack, folder: Path) -> None:
+        super().__init__(folder)
         parameters = home.running.parameters
         outputs = deploy(self.folder, home.running.endpoint, parameters, ABROAD)
         self._running = msgspec.structs.replace(
@@ -322,7 +322,7 @@ def test_a_stack_of_another_region_takes_over_what_the_copy_there_holds(home: St
     registered = Caller(home).register("svc", machine.ids, ttl_seconds=30 * DAY)
     # The old region's tracker does nothing any more.
     home.client("ssm").put_parameter(Name=home.outputs["ModeParameter"], Value="pause", Type="String", Overwrite=True)
-    abroad = Abroad(home)
+    abroad = Abroad(home, tmp_path)
     copied_to(home, abroad)
     operator = Operator(abroad, tmp_path)
     # By the option alone: the shell is in the old region.
