@@ -24,6 +24,10 @@ AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
 DYNAMODB := .local/dynamodb-local
 DYNAMODB_VERSION := 2.9.30
 DYNAMODB_SHA256 := 3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9
+# cfn-guard itself, with AWS Control Tower's rules.
+GUARD := .local/cfn-guard
+GUARD_VERSION := 0.0.62
+GUARD_SHA256 := 660c14562d4c79d524d0623d80d494e41797acae9da23ecb10915d7f66ada80c
 
 .PHONY: help
 help: ## This list
@@ -111,12 +115,7 @@ page-tools: $(AXE)/axe.min.js
 	@$(UV) sync --quiet --frozen --inexact --group page --python $(PYTHON)
 
 $(AXE)/axe.min.js:
-	@command -v npm >/dev/null || { echo "axe-core comes from npm: install node and npm" >&2; exit 1; }
-	@rm -rf $(AXE) $(AXE).part && mkdir -p $(AXE).part
-	@cd $(AXE).part && npm pack --silent axe-core@$(AXE_VERSION) >/dev/null
-	@cd $(AXE).part && echo "$(AXE_SHA256)  axe-core-$(AXE_VERSION).tgz" | sha256sum --check --quiet
-	@cd $(AXE).part && tar xzf *.tgz --strip-components=1 package/axe.min.js package/LICENSE && rm *.tgz
-	@mv $(AXE).part $(AXE)
+	@local/npm axe-core@$(AXE_VERSION) $(AXE_SHA256) $(AXE) package/axe.min.js package/LICENSE
 
 .PHONY: check
 check: check-format check-lint check-types check-layers check-template check-lock check-docs ## All checks; make -k goes on after a failed one
@@ -160,8 +159,16 @@ lock: setup ## Lock the newest packages that pyproject.toml allows, and what sam
 	UV=$(UV) local/requirements.sh
 
 .PHONY: audit
-audit: setup ## What checkov finds, against the answers in tests/audit/findings.toml; then known vulnerabilities of the locked packages: needs the network
+audit: audit-templates audit-packages ## What checkov and cfn-guard find about the templates, against the answers in tests/audit/findings.toml; then known vulnerabilities of the locked packages: needs the network and npm
+
+.PHONY: audit-templates audit-packages
+audit-templates: setup $(GUARD)/bin
 	@$(PYTHON) -m tests.audit
+
+$(GUARD)/bin:
+	@local/npm @cdklabs/cdk-validator-cfnguard@$(GUARD_VERSION) $(GUARD_SHA256) $(GUARD) package/bin/ubuntu package/rules package/LICENSE
+
+audit-packages: setup
 	@$(UV) export --quiet --frozen --no-emit-project --no-default-groups --group release >.local/locked.txt
 	@answer="$$(curl --silent --output /dev/null --max-time 10 --write-out '%{http_code}' https://api.osv.dev/v1/vulns/OSV-2020-111 || true)"; \
 	if [ "$$answer" = 000 ]; then echo "the packages were NOT compared: the database of vulnerabilities (api.osv.dev) can't be reached from here" >&2; exit 1; fi
@@ -184,11 +191,5 @@ aws-cli: setup ## Make an environment with the AWS CLI, by which tests run the c
 local-dynamodb: $(DYNAMODB)/DynamoDBLocal.jar ## Fetch DynamoDB Local, which the tests of the store then use instead of moto: needs npm, and Java 17 to run it
 
 $(DYNAMODB)/DynamoDBLocal.jar:
-	@command -v npm >/dev/null || { echo "DynamoDB Local comes from npm: install node and npm" >&2; exit 1; }
 	@command -v java >/dev/null || { echo "DynamoDB Local runs on Java 17: install a JRE" >&2; exit 1; }
-	@echo "fetching DynamoDB Local (56 MB) into $(DYNAMODB)"
-	@rm -rf $(DYNAMODB) $(DYNAMODB).part && mkdir -p $(DYNAMODB).part
-	@cd $(DYNAMODB).part && npm pack --silent amplify-dynamodb-simulator@$(DYNAMODB_VERSION) >/dev/null
-	@cd $(DYNAMODB).part && echo "$(DYNAMODB_SHA256)  amplify-dynamodb-simulator-$(DYNAMODB_VERSION).tgz" | sha256sum --check --quiet
-	@cd $(DYNAMODB).part && tar xzf *.tgz --strip-components=2 package/emulator && rm *.tgz
-	@mv $(DYNAMODB).part $(DYNAMODB)
+	@local/npm amplify-dynamodb-simulator@$(DYNAMODB_VERSION) $(DYNAMODB_SHA256) $(DYNAMODB) package/emulator

@@ -69,6 +69,27 @@ def exports(running: Running) -> str:
     return "\n".join(["unset AWS_PROFILE AWS_SESSION_TOKEN", *lines, ""])
 
 
+def told(running: Running) -> str:
+    """Return what a person is told of it: where it is, and the commands to paste."""
+    root = STATE.parent
+    engine = running.docker_engine and f"found, engine {running.docker_engine}"
+    engine = engine or f"none answers at {DOCKER_SOCKET}: start one, and run `make up` again to have it"
+    return f"""\
+The stack runs.
+  API      {running.api}
+  Docker   {engine}
+  outputs  {OUTPUTS}
+
+Look at it (`tracker` finds it by itself in {root} and below):
+  export PATH={shlex.quote(str(root / ".venv/bin"))}:"$PATH"
+  tracker ls
+
+Call it with curl, the AWS CLI or an SDK; this points the shell at the stack, with keys of its own, until it is closed:
+  source {shlex.quote(str(ENVIRONMENT))}
+
+`make down` ends it."""
+
+
 def outputs_file(running: Running) -> bytes:
     """Return what other programs find the stack by: all that is known of it, with its variables. `tracker` is one of them."""
     return msgspec.json.format(msgspec.json.encode(msgspec.to_builtins(running) | {"variables": running.variables}))
@@ -82,13 +103,7 @@ def _record(running: Running) -> None:
     """Keep what is known of it for other programs, and print it."""
     OUTPUTS.write_bytes(outputs_file(running))
     ENVIRONMENT.write_text(exports(running))
-    engine = running.docker_engine and f"found, engine {running.docker_engine}"
-    engine = engine or f"none answers at {DOCKER_SOCKET}: start one, and run `make up` again to have it"
-    print(f"Docker   {engine}\noutputs  {OUTPUTS}\n\nA shell calls it after this, or `source {ENVIRONMENT}`:\n")
-    print(exports(running))
-    print(
-        f"Or by `{STATE.parent / '.venv/bin/tracker'} ls`, which finds it by itself in this folder and those below it."
-    )
+    print(told(running))
 
 
 def _updated(found: Running, parameters: dict[str, str]) -> Running:

@@ -5,8 +5,9 @@
 Only what the stack's table lacks is put back. What is there is newer than the point in time, or the same: it stays, with its expiry, its
 lease and its place in a round. What is known to have ended or moved since stays so. Leases aren't copied: each record that is put back gets
 one from its own expiry, or from a lease that outlived it. One whose time is over, or will be within `--grace`, is given that long, since an
-extension of it may be among what was lost. Deliveries, receipts of replaced records and exempt strays come back as they were. Without
-`--write` nothing is written.
+extension of it may be among what was lost. Deliveries, receipts of replaced records and exempt strays come back as they were. What
+happened after the point in time isn't known: rounds and facts are numbered on so that none gets the name of one of then. Without `--write`
+nothing is written.
 """
 
 import argparse
@@ -24,10 +25,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.processes import LocalError
 from local.replay import aws_stack, named_region
-from tracker.lifecycle.workflow import Workflow
 from tracker.model import moments
 from tracker.model.clock import utc_now
-from tracker.model.deployment import EVENTS_KEPT, Deployment, Event, epoch, expiry, format_time
+from tracker.model.deployment import EVENTS_KEPT, Deployment, Event, epoch, expiry, format_time, renumbered
 from tracker.model.strays import ADOPTED_PREFIX
 from tracker.store.deliveries import DELIVERY
 from tracker.store.records import LEASE, PAST, RECORD, Records
@@ -43,9 +43,8 @@ from tracker.store.table import (
 
 GRACE = timedelta(hours=24)
 WHO = "restore"
-# More versions and facts than a record comes to in the 35 days that DynamoDB keeps: the numbers of those that were lost aren't given again,
-# since an announcement is told from another by its number, and a write that was under way by its version.
-LOST_AT_MOST = 10_000
+# More versions than a record comes to in the 35 days that DynamoDB keeps: no write that was under way knows one of them.
+VERSIONS_AT_MOST = 10_000
 
 type Scan = Callable[..., dict[str, Any]]
 type Image = dict[str, Any]
@@ -63,13 +62,12 @@ def items_of(scan: Scan) -> Iterator[Image]:
 
 
 class Restoring:
-    """Puts what the table `name` of a stack lacks back into it. `dynamodb` is a client, `workflow` the stack's."""
+    """Puts what the table `name` of a stack lacks back into it. `dynamodb` is a client."""
 
     def __init__(
         self,
         dynamodb: Any,
         name: str,
-        workflow: Workflow,
         now: datetime,
         grace: timedelta = GRACE,
         *,
@@ -78,7 +76,6 @@ class Restoring:
         self._dynamodb = dynamodb
         self._name = name
         self._records = Records(Table(name, region=dynamodb.meta.region_name, clock=lambda: now))
-        self._workflow = workflow
         self._now = now
         self._grace = grace
         self._is_written = is_written
@@ -129,13 +126,8 @@ class Restoring:
 
         What isn't begun by its end, such as a retry, has no use of another end.
         """
-        numbered = msgspec.structs.replace(
-            old,
-            version=old.version + LOST_AT_MOST,
-            sequence=old.sequence + LOST_AT_MOST,
-            outbox=[],
-            cleanup=self._after_lost_rounds(old),
-        )
+        newer = msgspec.structs.replace(old, version=old.version + VERSIONS_AT_MOST, outbox=[])
+        numbered = renumbered(newer, self._now)
         end, how = expiry(old), "put back"
         if not old.is_live or end is None or moments.begins_at(old) != end:
             return numbered, how
@@ -165,20 +157,6 @@ class Restoring:
             outbox=[fact],
         )
         return msgspec.structs.replace(new, due_at=moments.due_at(new, self._now))
-
-    def _after_lost_rounds(self, old: Deployment) -> Any:
-        """Return the progress of a cleanup after the rounds that were begun since: no execution can have the name of one of them again."""
-        cleanup = old.cleanup
-        while self._has_execution(old, cleanup.round + 1):
-            cleanup = msgspec.structs.replace(cleanup, round=cleanup.round + 1)
-        if old.cleanup.round == 0 < cleanup.round:
-            # Of a live record: nothing that was asked for is still to be begun.
-            cleanup = msgspec.structs.replace(cleanup, ended_at=format_time(self._now))
-        return cleanup
-
-    def _has_execution(self, old: Deployment, round_: int) -> bool:
-        cleanup = msgspec.structs.replace(old.cleanup, round=round_)
-        return self._workflow.execution_status(msgspec.structs.replace(old, cleanup=cleanup)) != "unknown"
 
     def _is_exempt(self, image: Image) -> bool:
         """Whether an item is a stray that someone wants to be left alone."""
@@ -235,15 +213,8 @@ def main() -> None:
         region = said.region or named_region()
         sign_in(said.profile, region)
         clients, outputs = aws_stack(said.stack, region, said.profile)
-        dynamodb, workflow = clients("dynamodb"), Workflow(outputs["StateMachineArn"])
-        restoring = Restoring(
-            dynamodb,
-            outputs["TableName"],
-            workflow,
-            utc_now(),
-            timedelta(hours=said.grace),
-            is_written=said.write,
-        )
+        dynamodb, grace = clients("dynamodb"), timedelta(hours=said.grace)
+        restoring = Restoring(dynamodb, outputs["TableName"], utc_now(), grace, is_written=said.write)
         became = Counter[str]()
         for key, what in restoring.put_back(
             items_of(partial(dynamodb.scan, TableName=said.source, ConsistentRead=True))

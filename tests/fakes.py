@@ -52,6 +52,8 @@ from tracker.store.table import Table
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 # An attribute's types whose values are JSON as they are.
 SPELT_ONE_WAY = frozenset({"S", "N", "BOOL"})
+# DynamoDB's errors whose names don't end in "Exception".
+UNSUFFIXED = frozenset({"InternalServerError", "RequestLimitExceeded"})
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"})
 
 
@@ -92,13 +94,13 @@ class MemoryWorkflow(Workflow):
         if self.broken:
             raise self.broken
         with self._lock:
-            name = execution_name(deployment.generation, deployment.cleanup.round)
+            name = execution_name(deployment)
             self.asked.append(name)
             self.running.add(name)
 
     def execution_status(self, deployment: Deployment) -> ExecutionStatus:
         """What the test says of it, else whether it was started."""
-        name = execution_name(deployment.generation, deployment.cleanup.round)
+        name = execution_name(deployment)
         return self.statuses.get(name, "running" if name in self.running else "unknown")
 
     def changes_of_plan(self, deployment: Deployment, digest: str) -> list[str]:
@@ -141,6 +143,7 @@ class Wire:
         self._conflicts = 0
         self._lost: dict[str, int] = {}
         self._refused: set[str] = set()
+        self._throttled: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -160,6 +163,10 @@ class Wire:
         """The next such call is applied and then answered as if its condition had failed."""
         self._refused.add(operation)
 
+    def throttle(self, operation: str, code: str, times: int = 1) -> None:
+        """The next so many such calls are not applied, and answered with this error, which passes."""
+        self._throttled[operation] = (code, times)
+
     def send(self, real: Callable[[Any], Any], request: Any) -> Any:
         """Botocore's way out."""
         target = request.headers.get("X-Amz-Target")
@@ -172,6 +179,10 @@ class Wire:
             if operation in WRITES and self._conflicts > 0:
                 self._conflicts -= 1
                 return _refusal(request, operation, "TransactionConflict")
+            code, times = self._throttled.get(operation, ("", 0))
+            if times > 0:
+                self._throttled[operation] = (code, times - 1)
+                return _refusal(request, operation, code)
             if self._lost.get(operation, 0) > 0:
                 self._lost[operation] -= 1
                 real(request)
@@ -194,15 +205,17 @@ class _Body:
 def _refusal(request: Any, operation: str, code: str) -> Any:
     """As DynamoDB refuses a write: a transaction is cancelled, with a reason for each of its items."""
     prefix = "com.amazonaws.dynamodb.v20120810#"
+    status = 500 if code == "InternalServerError" else 400
     if operation == "TransactWriteItems":
         items = json.loads(request.body)["TransactItems"]
         reasons = [{"Code": code, "Message": "injected"}, *[{"Code": "None"}] * (len(items) - 1)]
         found = {"__type": prefix + "TransactionCanceledException", "Message": "cancelled"}
         content = json.dumps(found | {"CancellationReasons": reasons})
     else:
-        content = json.dumps({"__type": f"{prefix}{code}Exception", "message": "injected"})
+        name = code if code in UNSUFFIXED else f"{code}Exception"
+        content = json.dumps({"__type": prefix + name, "message": "injected"})
     headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-RequestId": "injected"}
-    return botocore.awsrequest.AWSResponse(request.url, 400, headers, _Body(content.encode()))
+    return botocore.awsrequest.AWSResponse(request.url, status, headers, _Body(content.encode()))
 
 
 def a_deployment(key: str = "svc-1", *, ttl: int | None = 3600, now: datetime = NOW, **changes: Any) -> Deployment:

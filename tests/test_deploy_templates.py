@@ -15,6 +15,15 @@ from tests.test_template import RESOURCES, ROOT, TEMPLATE, _Loader, of_type, ren
 from tracker.cleanup.providers.aws.eks import NOTES as EKS
 
 BESIDE = sorted(path for path in (ROOT / "deploy").glob("*.yaml") if not path.name.endswith(".rbac.yaml"))
+# Of the AWS CLI's commands those whose action, in IAM's words, has another name.
+ACTIONS = {
+    "logs tail": "logs:FilterLogEvents",
+    "dynamodb wait": "dynamodb:DescribeTable",
+    "stepfunctions list-executions": "states:ListExecutions",
+    "stepfunctions describe-execution": "states:DescribeExecution",
+}
+# What `set_parameter` of the runbook and the rest of deploying.md need: a deployer's rights.
+DEPLOYERS = {"cloudformation:UpdateStack"}
 # What the release and the plan function reach in their network, by the services of their roles' actions, and the table.
 CALLED = {"sts", "ssm", "secretsmanager", "ec2", "eks", "elasticloadbalancing", "logs", "dynamodb"}
 
@@ -174,3 +183,25 @@ def test_an_option_and_a_template_are_explained_where_one_deploys(name: str) -> 
     text = (ROOT / "docs/deploying.md").read_text()
     assert f"`{name}`" in text
     assert [path.name for path in BESIDE if f"deploy/{path.name}" not in text] == []
+
+
+def test_operators_may_do_what_the_runbook_and_the_pages_beside_it_have_them_do() -> None:
+    deploying, security = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("deploying", "security"))
+    pages = (ROOT / "docs/runbook.md").read_text()
+    pages += re.findall(r"^## Restoring\n(.*?)^## ", deploying, re.MULTILINE | re.DOTALL)[0]
+    pages += re.findall(r"^```sh\n(secret=.*?)^```", security, re.MULTILINE | re.DOTALL)[0]
+    commands = set(re.findall(r"\baws ([a-z]+ [a-z-]+)", pages))
+    wanted = {ACTIONS.get(each) or action(*each.split()) for each in commands} - DEPLOYERS
+    allowed = {
+        name
+        for policy in policies(beside("operators"))
+        for each in policy["Statement"]
+        for name in as_list(each["Action"])
+    }
+    assert len(commands) > 10
+    assert wanted - allowed == set()
+
+
+def action(service: str, command: str) -> str:
+    """How IAM names what a command of the AWS CLI does."""
+    return f"{service}:{''.join(word.capitalize() for word in command.split('-'))}"

@@ -165,9 +165,11 @@ class Client:
                 return found
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
+                is_ending = not found.is_live or found.last_error
+                hint = "Its cleanup goes on" if is_ending else f"Nobody has ended it: `tracker end {key}` does"
                 raise OutOfTime(
                     f"{key!r} is {found.status} after {length(seconds or 0)}.",
-                    f"Its cleanup goes on: `tracker wait {key}` waits longer.",
+                    f"{hint}; `tracker wait {key}` waits longer.",
                 )
             sleep(pause if left is None else min(pause, left))
             pause = min(_LOOK_MOST, pause * 1.5)

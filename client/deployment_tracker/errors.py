@@ -1,6 +1,7 @@
 """The errors that a call can end with. Each has a message of one or two sentences, and the exit code of the command line."""
 
 import json
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 # The exit codes of `tracker`.
@@ -20,6 +21,12 @@ class TrackerError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @property
+    def said(self) -> str:
+        """The message and the hint as whole sentences."""
+        end = "" if self.message.endswith((".", "!", "?", ":")) else "."
+        return f"{self.message}{end} {self.hint}".strip()
 
 
 class Usage(TrackerError):
@@ -119,6 +126,22 @@ _HINTS_BY_CODE = {
     "held": "`tracker unhold` ends the hold; `tracker end --over-hold WHY` goes over it.",
     "plan_changed": "Look at it again: `tracker plan`.",
 }
+# By the beginning of a field's name.
+_HINTS_BY_FIELD = {
+    "blueprint_id": "`tracker ls -q` lists the names that are taken.",
+    "deployment_type": "`tracker types` lists them.",
+    "resource_ids": "`tracker types TYPE` says which ids it needs; `register --intent` is for what isn't created yet.",
+    "metadata": "`tracker types TYPE` says what it knows.",
+    "region": "`tracker types TYPE` says whether it needs one; --in names it.",
+    "by": "`tracker extend NAME --until 'in 2h'` sets an end.",
+    "plan": "`tracker plan -q NAME` prints it.",
+}
+# By the beginning of the message of a 404.
+_HINTS_NOT_FOUND = {
+    "no delivery": "`tracker deliveries NAME` lists them.",
+    "there is no stray": "`tracker strays` lists them.",
+    "": "`tracker ls` lists what is registered, with `--status Terminated` what is over.",
+}
 _HINTS: dict[type[ApiError], str] = {
     Denied: "`tracker whoami` shows who calls, and what that role may do.",
     Throttled: "Try again in a minute.",
@@ -142,9 +165,32 @@ def error_of(status: int, body: Any) -> ApiError:
     code = str(found.get("code") or "")
     if code == "plan_changed":
         message = _with_changes(message, details)
-    error = kind(status, code, message, _HINTS_BY_CODE.get(code) or _HINTS.get(kind, ""))
+    error = kind(status, code, message, _HINTS_BY_CODE.get(code) or _hint(kind, message, details))
     error.details = details
     return error
+
+
+def _hint(kind: type[ApiError], message: str, details: dict[str, Any]) -> str:
+    """Return what to do next about an error: of a value the nearest that is taken, and where all are listed."""
+    if kind is NotFound:
+        return next(hint for start, hint in _HINTS_NOT_FOUND.items() if message.startswith(start))
+    if kind is not Invalid:
+        return _HINTS.get(kind, "")
+    field = str(details.get("field", ""))
+    hint = _HINTS_BY_FIELD.get(field.partition(".")[0].partition("[")[0], "")
+    near = _nearest(str(details.get("got", "")), field, str(details.get("expected", "")))
+    return f"Did you mean {near}? {hint}".strip() if near else hint
+
+
+def _nearest(got: str, field: str, expected: str) -> str:
+    """Return the one of a list of accepted words that is nearest to what came, "" if none is near or there is no list."""
+    words = {
+        each.strip().lower(): each.strip() for each in expected.rpartition(":")[2].rpartition("one of ")[2].split(",")
+    }
+    if len(words) == 1:
+        return ""
+    key = field.rpartition(".")[2] if got == "an unknown key" else got
+    return next((words[each] for each in get_close_matches(key.lower(), words, 1)), "")
 
 
 def _with_changes(message: str, details: dict[str, Any]) -> str:

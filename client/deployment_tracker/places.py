@@ -105,6 +105,8 @@ class Aws:
     @property
     def source(self) -> str:
         """Where the credentials come from: `env`, `sso`, `assume-role` ... (botocore's words)."""
+        if self._running:
+            return "the stack's own keys"
         found = self.session.get_credentials()
         return str(found.method) if found else ""
 
@@ -140,7 +142,12 @@ class Aws:
         return answer
 
     def _no_credentials(self, error: Exception) -> NoCredentials:
-        return NoCredentials(f"The AWS credentials can't be used: {str(error).rstrip('.')}.", _sign_in(self.profile))
+        from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+
+        hint = _sign_in(self.profile)
+        if isinstance(error, ProfileNotFound):
+            hint = "`aws configure list-profiles` lists those that there are; --profile or AWS_PROFILE names one."
+        return NoCredentials(f"The AWS credentials can't be used: {str(error).rstrip('.')}.", hint)
 
 
 class AwsError(TrackerError):
@@ -182,6 +189,11 @@ def find_place(
             found=f"the stack of `make up` in {file.parent.parent}",
         )
         return place, Aws(running=running)
+    if region or profile:
+        raise Usage(
+            f"{'--region' if region else '--profile'} is for a stack on AWS, and none is named.",
+            "Name it with --stack or TRACKER_STACK (its usual name is deployment-tracker), or leave the option out.",
+        )
     raise Usage(
         "No stack is named, and none of `make up` runs here.",
         "Name it with --stack or TRACKER_STACK (its usual name is deployment-tracker), or start one with `make up`.",

@@ -39,7 +39,8 @@ def verify(headers: Mapping[str, str], body: bytes, keys: list[bytes], at: float
     try:
         id_, timestamp, signatures = (lower[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))
     except KeyError as missing:
-        raise Unsigned(f"The call has no header {missing.args[0]!r}.") from None
+        hint = f"Hand it in: -H '{missing.args[0]}: ...', or --headers-file."
+        raise Unsigned(f"The call has no header {missing.args[0]!r}.", hint) from None
     if not re.fullmatch(r"[0-9]{1,12}", timestamp, re.ASCII):
         raise Unsigned(f"The header webhook-timestamp is {timestamp!r}, and not seconds since 1970.")
     content = f"{id_}.{timestamp}.".encode() + body

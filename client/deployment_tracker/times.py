@@ -26,7 +26,10 @@ _TIME = re.compile(
     re.ASCII,
 )
 _NO_ZONE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\d\d?:\d\d", re.ASCII)
+_BEGINS_DURATION = re.compile(r"(?:in )?[0-9]", re.ASCII)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+# A length below it is said to the second.
+_TO_THE_SECOND = 300
 
 
 def now() -> datetime:
@@ -38,7 +41,10 @@ def parse_duration(text: str) -> int:
     """Return the seconds of `2h`, `1h30m`, `in 2 h`, `90 min`. Usage if it isn't a duration, or could be two."""
     words = " ".join(text.lower().split()).removeprefix("in ")
     if re.fullmatch(r"[0-9]+", words, re.ASCII):
-        raise Usage(f"{text!r} has no unit.", f"Say {words}m for minutes, {words}h for hours, or {words}s for seconds.")
+        number = words.lstrip("0") or "2"
+        raise Usage(
+            f"{text!r} has no unit.", f"Say {number}m for minutes, {number}h for hours, or {number}s for seconds."
+        )
     seconds, units, place = 0, [], 0
     while place < len(words):
         found = _PART.match(words, place)
@@ -66,6 +72,8 @@ def parse_until(text: str, at: datetime) -> datetime:
             f"{text!r} could be several times.",
             "Say the date, the time and the zone: 2026-12-01T18:00:00+01:00, or '2026-12-01 18:00 Europe/Berlin'.",
         )
+    if not _BEGINS_DURATION.match(words.lower()):
+        raise _no_time(text)
     return at + timedelta(seconds=parse_duration(text))
 
 
@@ -74,7 +82,7 @@ def future(text: str, at: datetime) -> datetime:
     try:
         found = parse_until(text, at)
     except (ValueError, OverflowError):
-        raise Usage(f"{text!r} is no time.", "Say it as 2026-12-01T18:00:00+01:00.") from None
+        raise _no_time(text) from None
     if found <= at:
         raise Usage(f"{text!r} is in the past: it is {rfc3339(at)} now.", "Name a later time.")
     return found
@@ -98,21 +106,24 @@ def _in_zone(text: str, naive: datetime, zone: str) -> datetime:
     return found.astimezone(UTC)
 
 
+def _no_time(text: str) -> Usage:
+    return Usage(
+        f"{text!r} is no time.", "Say it as 2026-12-01T18:00:00+01:00, '2026-12-01 18:00 Europe/Berlin' or 'in 2h'."
+    )
+
+
 def _no_duration(text: str) -> Usage:
     return Usage(f"{text!r} is no duration.", "Say it as 2h, 1h30m, 45 min or 3d: largest unit first, each once.")
 
 
 def rfc3339(moment: datetime) -> str:
     """Return a time in RFC 3339 in UTC, to the second, rounded up: an end that is shown is never before the real one."""
-    whole = moment.astimezone(UTC)
-    if whole.microsecond:
-        whole = whole.replace(microsecond=0) + timedelta(seconds=1)
-    return whole.isoformat().replace("+00:00", "Z")
+    return _to_second(moment).isoformat().replace("+00:00", "Z")
 
 
 def spoken(moment: datetime, at: datetime) -> str:
     """Return a time in the zone of this machine with its offset, and how far it is: `2026-12-01 18:00:00 +01:00 (in 2 h)`."""
-    here = moment.astimezone()
+    here = _to_second(moment).astimezone()
     offset = here.strftime("%z")
     zone = f"{offset[:3]}:{offset[3:]}" if here.utcoffset() else "UTC"
     return f"{here:%Y-%m-%d %H:%M:%S} {zone} ({relative(moment, at)})"
@@ -125,8 +136,20 @@ def relative(moment: datetime, at: datetime, past: str = "ago") -> str:
 
 
 def length(seconds: float) -> str:
-    """Return a length of time, rounded down, in the largest unit of which there are two: `40 s`, `119 min`, `5 h`, `3 d`."""
-    for unit, size, until in (("s", 1, 2 * _MINUTE), ("min", _MINUTE, 2 * _HOUR), ("h", _HOUR, 2 * _DAY)):
-        if seconds < until:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds // _DAY)} d"
+    """Return a length of time in its two largest units, rounded to the nearest: `4 min 5 s`, `59 min`, `1 h 30 min`, `3 d 2 h`.
+
+    From five minutes on it is in minutes, from a day on in hours. The page says it the same way (`length` of its words.js).
+    """
+    grain = 1 if seconds < _TO_THE_SECOND else _MINUTE if seconds < _DAY else _HOUR
+    rest = max(0, int(seconds / grain + 0.5) * grain)
+    parts = []
+    for unit, size in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def _to_second(moment: datetime) -> datetime:
+    whole = moment.astimezone(UTC)
+    return whole.replace(microsecond=0) + timedelta(seconds=1) if whole.microsecond else whole

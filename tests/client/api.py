@@ -260,7 +260,7 @@ class Api:
 
     def _stray(self, key: str, word: str, body: Any) -> tuple[int, Any]:
         if not any(stray["key"] == key for stray in self.strays):
-            raise NotFound(f"no stray {key!r}")
+            raise NotFound(f"there is no stray {key!r}")
         if word == "adopt":
             self.add("adopted", ttl_seconds=body.get("ttl_seconds"))
             return 201, self.shown("adopted")

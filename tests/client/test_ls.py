@@ -18,18 +18,18 @@ HOLD = {"reason": "a demo", "by": "ann", "at": "2026-12-01T11:00:00Z", "until": 
 GOLDEN = """\
 NAME    TYPE           PLACE         OWNER  STATUS               ENDS         $/H      COST
 a-runs  AwsEc2         eu-central-1  ann    Active               in 2 h      0.42      5.04
-b-soon  VultrInstance  -             -      Active, held         in 30 min      -         -
+b-soon  VultrInstance  vultr         -      Active, held         in 30 min      -         -
 c-late  AwsEc2         eu-central-1  -      Active, failing      3 min late  0.10  1.20 EUR
-d-held  LocalDocker    -             -      Active, quarantined  no end         -         -
-e-ends  AwsEc2         eu-central-1  -      Terminating          no end         -         -
+d-held  LocalDocker    local         -      Active, quarantined  no end         -         -
+e-ends  AwsEc2         eu-central-1  -      Terminating          ending         -         -
 """
 PLAIN = """\
 NAME    TYPE           PLACE         OWNER  STATUS               ENDS                   $/H      COST  ATTEMPT  NEXT                      ERROR
 a-runs  AwsEc2         eu-central-1  ann    Active               2026-12-01T14:00:00Z  0.42      5.04        -  -                         -
-b-soon  VultrInstance  -             -      Active, held         2026-12-01T12:30:00Z     -         -        -  -                         -
+b-soon  VultrInstance  vultr         -      Active, held         2026-12-01T12:30:00Z     -         -        -  -                         -
 c-late  AwsEc2         eu-central-1  -      Active, failing      2026-12-01T11:57:00Z  0.10  1.20 EUR        2  2026-12-01T12:04:00.000Z  credentials
-d-held  LocalDocker    -             -      Active, quarantined  no end                   -         -        8  -                         not_ours
-e-ends  AwsEc2         eu-central-1  -      Terminating          no end                   -         -        -  -                         -
+d-held  LocalDocker    local         -      Active, quarantined  no end                   -         -        8  -                         not_ours
+e-ends  AwsEc2         eu-central-1  -      Terminating          ending                   -         -        -  -                         -
 """
 
 
@@ -65,7 +65,7 @@ def five(api: Api) -> Api:
             cost={"currency": "EUR", "so_far": 1.2, "late": 0.01},
         )
         api.add("d-held", "LocalDocker", cleanup=failed("not_ours", 8))
-        api.add("e-ends", status="Terminating")
+        api.add("e-ends", ttl_seconds=3600, status="Terminating")
     return api
 
 
@@ -73,6 +73,36 @@ def five(api: Api) -> Api:
 def test_a_terminal_shows_names_places_ends_and_money(five: Api, run: Run) -> None:
     with time_machine.travel(NOW, tick=False):
         assert run("ls", "--no-color").out == GOLDEN
+
+
+@pytest.mark.usefixtures("at_terminal")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (
+            "register",
+            "svc-3",
+            "AwsEc2",
+            "--in",
+            "eu-central-1",
+            "--id",
+            "instance_id=i-0123456789abcdef0",
+            "--ttl",
+            "1h",
+        ),
+        ("amend", "svc-1", "--ttl", "1h"),
+        ("extend", "svc-1", "--until", "in 1h"),
+        ("hold", "svc-1", "--reason", "a demo", "--for", "1h"),
+        ("ls", "--no-color"),
+        ("show", "svc-1"),
+    ],
+)
+def test_every_verb_says_an_hour_alike(api: Api, run: Run, arguments: tuple[str, ...]) -> None:
+    with time_machine.travel(NOW, tick=False) as clock:
+        api.add("svc-1", ttl_seconds=3600)
+        # What a person reads comes a moment later.
+        clock.shift(0.8)
+        assert "in 1 h" in run(*arguments).out
 
 
 def test_elsewhere_times_are_rfc_3339_and_no_line_is_cut(five: Api, run: Run) -> None:

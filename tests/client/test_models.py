@@ -32,6 +32,8 @@ UNUSED = {
         "without_plan",
         "by_mark",
         "nothing_found_at",
+        "waited",
+        "renumbered",
     },
     "Resource": {"absent", "asked_in"},
     "Delivery": {"secret", "body", "version"},

@@ -1,6 +1,7 @@
 """`tracker show`, `plan` and `events`."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,14 +20,14 @@ svc-1
   place     eu-central-1
   status    Terminating
   deployed  2026-12-01T00:00:00Z
-  ends      2026-12-01T11:30:00Z, 30 min late
-  owner     ann
-  labels    team=x
+  now       round 1 of its cleanup runs, reason expired: 2 gone, 1 kept (a round is one run of the cleanup)
   $/h       0.50
   cost      6.00, 0.25 of it late
-  mark      tag BlueprintDeployment=b7b9629c-42e3-5be2-a0fb-c01c2ec080e5
+  owner     ann
+  labels    team=x
+  mark      tag BlueprintDeployment=b7b9629c-42e3-5be2-a0fb-c01c2ec080e5 (what carries it is this deployment's)
   webhook   https://hooks.example.org/tracker
-  by        arn:aws:iam::1:user/ann, 2026-12-01T12:00:00.000Z
+  by        arn:aws:iam::1:user/ann, 2026-12-01T12:00:00Z
 
 Resources
   KIND          ID                   STATE             PROOF
@@ -39,8 +40,8 @@ Deliveries
   w-1  pending  1, last 500
 
 What happened
-  2026-12-01T00:00:00Z     registered         Active
-  2026-12-01T11:30:01Z     terminating        Terminating  {"reason": "expired"}
+  2026-12-01T00:00:00Z     Registered
+  2026-12-01T11:30:01Z     Cleanup began: reason expired
 """
 
 
@@ -105,8 +106,34 @@ def test_a_deployment_is_shown_with_all_that_is_known(one: Api, run: Run) -> Non
 def test_a_terminal_shows_how_far_times_are(one: Api, run: Run) -> None:
     with time_machine.travel(NOW, tick=False):
         found = run("show", "svc-1").out
-    assert "(30 min ago), 30 min late" in found
-    assert "12 h ago" in found
+    assert "UTC (12 h ago)" in found
+    assert "30 min ago       Cleanup began" in found
+
+
+def test_what_is_late_and_what_nobody_priced_are_said_once(api: Api, run: Run) -> None:
+    with time_machine.travel(NOW, tick=False):
+        api.add("svc-2", "LocalDocker", deployed_at="2026-12-01T00:00:00Z", ttl_seconds=11 * 3600 + 1800)
+        found = run("show", "svc-2").out
+    assert "ends      2026-12-01T11:30:00Z, 30 min late\n" in found
+    assert found.count("unknown") == 1
+    assert not re.search(r"(?m)^  \S+ +-$", found), "a line of which nothing is known"
+
+
+def test_what_a_proof_repeats_is_said_once(api: Api, run: Run) -> None:
+    id_ = "4" * 64
+    place = {"host": "unix:///var/run/docker.sock", "secret": "", "engine": "E", "full_id": id_}
+    proof = f"inspect_container {id_}: none on engine E"
+    api.add(
+        "svc-2",
+        "LocalDocker",
+        status="Terminated",
+        resources=[Resource("docker:container", id_[:12], place, state="gone", proof=proof)],
+        events=[event(1, "resource_gone", "2026-12-01T11:30:01Z", kind="docker:container", id=id_, proof=proof)],
+    )
+    found = run("show", "svc-2").out
+    assert "inspect_container: none on engine E" in found
+    assert f"docker:container, {id_}, inspect_container: none on engine E" in found
+    assert found.count(id_) == 1
 
 
 def test_json_is_the_record_and_its_deliveries(one: Api, run: Run) -> None:
@@ -133,8 +160,16 @@ def test_events_are_written_as_they_come_until_it_is_over(one: Api, run: Run, mo
     assert [each["sequence"] for each in lines] == [1, 2, 3]
 
 
-def test_a_plan_shows_what_goes_and_what_stays(one: Api, run: Run) -> None:
-    one.plan = {
+@pytest.mark.parametrize(("status", "word"), [("Terminated", "over"), ("Terminating", "ending already")])
+def test_what_is_over_has_nothing_to_plan(api: Api, run: Run, status: str, word: str) -> None:
+    api.add("svc-1", status=status)
+    assert run("plan", "svc-1").out == f"svc-1 is {word}: there is nothing to plan.\n"
+    assert json.loads(run("plan", "svc-1", "--json").out)["status"] == status
+
+
+def test_a_plan_shows_what_goes_and_what_stays(api: Api, run: Run) -> None:
+    api.add("svc-1")
+    api.plan = {
         "resources": [
             {"kind": "aws:instance", "id": "i-1", "state": "present"},
             {"kind": "aws:volume", "id": "vol-1", "state": "kept", "detail": "no mark"},
@@ -144,11 +179,13 @@ def test_a_plan_shows_what_goes_and_what_stays(one: Api, run: Run) -> None:
     said = run("plan", "svc-1")
     goes, _, stays = said.out.partition("Stays")
     assert (said.code, "i-1" in goes, "vol-1" in stays, "no mark" in stays) == (0, True, True, True)
+    assert "digest d-7 (it stands for exactly this plan" in said.out
     assert run("plan", "svc-1", "-q").out == "d-7\n"
 
 
-def test_a_plan_that_is_refused_fails_and_says_why(one: Api, run: Run) -> None:
-    one.plan = {
+def test_a_plan_that_is_refused_fails_and_says_why(api: Api, run: Run) -> None:
+    api.add("svc-1")
+    api.plan = {
         "resources": [],
         "refusal": {"class": "not_ours", "message": "i-1 doesn't carry the mark"},
         "digest": "",

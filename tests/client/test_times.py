@@ -135,17 +135,34 @@ def test_every_time_with_an_offset_comes_back(naive: datetime, minutes: int) -> 
 @pytest.mark.parametrize(
     ("seconds", "wanted"),
     [
+        (-1, "0 s"),
         (0, "0 s"),
-        (119.9, "119 s"),
+        (0.5, "1 s"),
+        (119.4, "1 min 59 s"),
         (120, "2 min"),
-        (7199, "119 min"),
-        (7200, "2 h"),
-        (172_799, "47 h"),
-        (172_800, "2 d"),
+        (245, "4 min 5 s"),
+        (299.6, "5 min"),
+        (329, "5 min"),
+        (330, "6 min"),
+        (3599, "1 h"),
+        (5400, "1 h 30 min"),
+        (7199, "2 h"),
+        (86_369, "23 h 59 min"),
+        (86_399, "1 d"),
+        (93_600, "1 d 2 h"),
+        (172_799, "2 d"),
+        (14 * 86_400, "14 d"),
     ],
 )
-def test_a_length_is_said_in_its_largest_unit(seconds: float, wanted: str) -> None:
+def test_a_length_is_said_in_its_two_largest_units_and_rounded_to_the_nearest(seconds: float, wanted: str) -> None:
     assert length(seconds) == wanted
+
+
+def test_a_time_is_the_same_in_every_form() -> None:
+    exact = NOW + timedelta(hours=1, milliseconds=-1)
+    assert rfc3339(exact) == "2026-12-01T13:00:00Z"
+    assert f"{NOW + timedelta(hours=1):%H:%M:%S}" in spoken(exact, NOW)
+    assert spoken(exact, NOW).endswith("(in 1 h)")
 
 
 def test_times_are_said_with_their_zone() -> None:

@@ -5,11 +5,13 @@ import time
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.functions.conftest import Stack, an_event
-from tracker.model.deployment import Deployment, Event
+from tracker.model.clock import utc_now
+from tracker.model.deployment import Deployment, Event, Resource, format_time
 from tracker.notify.announcements import Announcement, Topic
 
 
@@ -133,11 +135,41 @@ def test_what_sns_refuses_for_good_is_set_aside_at_once_and_the_others_go_on(
     assert json.loads(letter["Body"]) == batch["Records"][0]
 
 
-def test_what_is_too_long_for_a_queue_is_set_aside_without_what_the_record_has_still(
-    stack: Stack, registered: Deployment
+def test_the_largest_version_is_set_aside_whole_and_announced_later_as_it_would_have_been(
+    stack: Stack, registered: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = stack.image() | {"news": {"S": "["}, "resources": {"S": json.dumps(["x" * 300_000])}}
-    assert stack.call("announce", versions(long)) == {"batchItemFailures": []}
+    # Quotes and backslashes, which are escaped each time that the text becomes JSON.
+    odd = {f"m{n}": '"\\' * 320 for n in range(20)}
+    stack.lifecycle.amend("svc-7", lambda old: (msgspec.structs.replace(old, metadata=odd), None))
+    terminating = stack.lifecycle.terminate("svc-7", reason="r", requested_by="b")
+    gone = [
+        Resource(
+            kind="azure:disk",
+            id=f"{n:0200}",
+            state="gone",
+            seen=True,
+            proof='"\\' * 220,
+            gone_at=format_time(utc_now()),
+        )
+        for n in range(200)
+    ]
+    stack.lifecycle.released(terminating, gone)
+    batch = versions(stack.image())
+    assert len(json.dumps(batch)) > 500_000
+    with monkeypatch.context() as patch:
+        patch.setattr(Topic, "announce", refused)
+        assert stack.call("announce", batch) == {"batchItemFailures": []}
     (letter,) = stack.messages(stack.set_aside)
-    image = json.loads(letter["Body"])["dynamodb"]["NewImage"]
-    assert image == {name: value for name, value in long.items() if name not in ("resources", "events")}
+    assert json.loads(letter["Body"]) == batch["Records"][0]
+    assert stack.call("announce", {"Records": [json.loads(letter["Body"])]}) == {"batchItemFailures": []}
+    (said,) = [
+        found
+        for message in stack.messages(stack.subscriber)
+        if (found := json.loads(message["Body"]))["type"] == "deployment.cleanup_succeeded"
+    ]
+    assert said["data"]["counts"] == {"gone": 200}
+    assert said["data"]["resources"]
+
+
+def refused(_topic: Topic, _deployment: Deployment, _event: Event) -> Announcement:
+    raise ClientError({"Error": {"Code": "InvalidParameter", "Message": "too long"}}, "Publish")

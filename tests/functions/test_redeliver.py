@@ -6,9 +6,11 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.functions.conftest import Stack, an_event, answered
+from tests.fresh import forget_process
+from tests.functions.conftest import Stack, an_event, answered, with_body
 from tests.functions.test_deliver import delivered, kept, registered
 from tests.receivers import Receiver, answers, receiving
+from tracker import runtime
 from tracker.intake.listing import _placed
 from tracker.model.deployment import Deployment
 
@@ -34,6 +36,52 @@ def test_a_webhook_delivery_is_sent_again_whatever_became_of_it(stack: Stack, be
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == id_
     assert (kept(stack).state, kept(stack).series) == ("delivered", 2)
+
+
+def by(team: str, event: dict[str, Any]) -> dict[str, Any]:
+    caller = f"arn:aws:sts::123456789012:assumed-role/{team}/someone"
+    return event | {"requestContext": event["requestContext"] | {"identity": {"userArn": caller}}}
+
+
+def test_a_delivery_is_sent_again_by_who_had_its_deployment_and_not_by_who_has_the_key_now(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACT_ON_EVERYTHING", "arn:aws:iam::123456789012:role/admin")
+    forget_process()
+    with receiving(answers(200)) as receiver:
+        event = with_body(an_event("register-post"), cleanup_webhook=receiver.url, webhook_events=["registered"])
+        ids = []
+        for team in ("first", "second"):
+            assert answered(stack.call("register", by(team, event)))[0] == 201
+            record = stack.record()
+            runtime.topic().announce(record, record.events[0])
+            ids.append(f"{record.generation}-1")
+            if team == "first":
+                stack.lifecycle.forget("svc-7", reason="r", requested_by=record.registered_by)
+                event = with_body(event, ttl_seconds=7200)
+        may = {
+            (team, n): answered(stack.call("redeliver", by(team, redelivery(id_))))[0]
+            for team in ("first", "second", "admin")
+            for n, id_ in enumerate(ids)
+        }
+        assert may == {
+            ("first", 0): 202,
+            ("first", 1): 403,
+            ("second", 0): 403,
+            ("second", 1): 202,
+            ("admin", 0): 202,
+            ("admin", 1): 202,
+        }
+        # Once the record is purged it is nobody's.
+        boto3.client("dynamodb").delete_item(
+            TableName=stack.table,
+            Key={"blueprint_id": {"S": "svc-7"}, "item": {"S": f"past#{ids[0].removesuffix('-1')}"}},
+        )
+        assert [answered(stack.call("redeliver", by(team, redelivery(ids[0]))))[0] for team in ("first", "second")] == [
+            404,
+            404,
+        ]
+        assert answered(stack.call("redeliver", by("admin", redelivery(ids[0]))))[0] == 202
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The survey and what callers do with strays, through the functions' own handlers."""
 
 import json
+import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +12,16 @@ import pytest
 import time_machine
 
 from tests.fakes import NOW, MemoryProvider, a_deployment, a_thing
+from tests.fresh import forget_process
 from tests.functions.conftest import Context, Stack, an_event, answered, with_body
+from tests.receivers import receiving, repeated, silent
 from tracker import runtime
 from tracker.cleanup.core.contract import Refused
 from tracker.model.clock import utc_now
 from tracker.model.deployment import decode_key, encode_key, format_time
+from tracker.model.places import Place
 from tracker.model.strays import Stray
+from tracker.survey import lanes
 
 GENERATION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 KEY = decode_key(an_event("register-adopt")["pathParameters"]["key"])
@@ -145,6 +151,56 @@ def test_what_goes_wrong_in_one_place_keeps_no_other_from_its_turn(
     assert metrics(capsys.readouterr().out)["Blind"].count(1.0) == 5
 
 
+@dataclass
+class Hurried(Context):
+    """A function's own time runs, and one that takes longer is killed."""
+
+    over_at: float = 0
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.over_at - time.monotonic()) * 1000)
+
+
+DRIPPING = repeated("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ", every=0.3)
+
+
+@pytest.mark.parametrize("behaviour", [silent, DRIPPING], ids=["silent", "dripping"])
+def test_a_provider_that_hangs_takes_its_own_time_alone_and_is_named_as_not_seen(
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    behaviour: Any,
+) -> None:
+    monkeypatch.setattr(lanes, "PLACE_SECONDS", 2)
+    monkeypatch.setattr(lanes, "RESERVE", 4)
+    surveys = Surveys(stack, monkeypatch)
+    with receiving(behaviour) as hanging:
+        url = hanging.url.partition("/hook")[0]
+        monkeypatch.setenv("BASE_URLS", json.dumps({"digitalocean": url, "vultr": url, "hetzner": url}))
+        for name in ("DIGITALOCEAN_TOKEN", "VULTR_API_KEY", "HCLOUD_TOKEN"):
+            monkeypatch.setenv(name, "opens-nothing")
+        monkeypatch.setenv(
+            "LOCAL_PLACE", json.dumps({"host": "here", "boot_id": "b00710ad-0000-4000-8000-000000000001"})
+        )
+        forget_process()
+        types = ("DigitalOceanDroplet", "VultrInstance", "HetznerServer", "DigitalOceanDoks", "VultrVke")
+        places = [{"deployment_type": name} for name in types]
+        assert stack.call("survey", {"named_places": places})["places"] == 5
+        invocations = 0
+        while surveys.handed:
+            _, lane = surveys.handed.pop()
+            context = Hurried(over_at=time.monotonic() + 10)
+            stack.call("survey", lane, context)
+            assert context.get_remaining_time_in_millis() > 0, "it was killed"
+            invocations += 1
+    found = metrics(capsys.readouterr().out)
+    assert sum(found["Blind"]) == 5
+    assert invocations >= 3
+    not_seen = [vars(each)["place"] for each in caplog.records if each.getMessage() == "a place can't be seen"]
+    assert sorted(not_seen) == sorted(Place(name, None, {}).name for name in types)
+
+
 def test_a_place_that_is_none_is_logged_by_its_field_and_counted(
     surveys: Surveys, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -268,6 +324,15 @@ def test_a_caller_adopts_a_stray_and_asking_again_is_answered_by_the_same(stack:
     assert body["registered_by"].startswith("arn:aws:sts::")
     again, same = answered(stack.call("register", an_event("register-adopt")))
     assert (again, same) == (200, body)
+
+
+def test_what_is_of_a_type_that_the_stack_serves_no_more_is_adopted_all_the_same(
+    stack: Stack, stray: Stray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENABLED_TYPES", "LocalDocker")
+    forget_process()
+    assert answered(stack.call("register", an_event("register-post")))[0] == 422
+    assert answered(stack.call("register", an_event("register-adopt")))[0] == 201
 
 
 @pytest.mark.parametrize(

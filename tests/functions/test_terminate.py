@@ -1,6 +1,7 @@
 """Beginning cleanups, through the function's own handler."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 
 from tests.functions.conftest import Stack, an_event, answered
 from tracker.model import brakes
-from tracker.model.deployment import Deployment, Resource
+from tracker.model.clock import utc_now
+from tracker.model.deployment import Deployment, Resource, format_time
 
 GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="p")
 
@@ -60,6 +62,16 @@ def test_an_event_from_before_the_registration_is_dropped(stack: Stack) -> None:
     assert stack.call("terminate", ended(time="2026-03-01T11:59:59Z")) == {"batchItemFailures": []}
     assert stack.record("svc-8").status == "Active"
     assert stack.messages(stack.dead_letters) == []
+
+
+def test_an_event_of_a_slow_clock_that_came_after_the_registration_is_a_dead_letter(stack: Stack) -> None:
+    stack.call("register", an_event("register-post"))
+    event = ended(detail={"blueprint_id": "svc-7"}, time=format_time(utc_now() - timedelta(minutes=2)))
+    event["Records"][0]["attributes"]["SentTimestamp"] = str(int((utc_now() + timedelta(seconds=1)).timestamp() * 1000))
+    assert stack.call("terminate", event) == {"batchItemFailures": []}
+    assert stack.record("svc-7").status == "Active"
+    (letter,) = stack.messages(stack.dead_letters)
+    assert letter["MessageAttributes"]["reason"]["StringValue"].startswith("it came after that: 'svc-7' was registered")
 
 
 def test_an_event_for_an_unknown_key_is_a_dead_letter_after_an_hour(stack: Stack) -> None:

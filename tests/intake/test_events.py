@@ -140,8 +140,22 @@ def test_after_an_hour_an_event_about_what_is_over_is_dropped(dead: DeadLetters)
     assert dead.all() == []
 
 
-def test_a_stale_one_is_dropped_at_once(dead: DeadLetters) -> None:
-    assert served(a_batch(an_event()), raising(Stale("old")), dead) == []
+def stale(taken_at: datetime | None) -> Stale:
+    error = Stale("svc-1 was registered after that")
+    error.taken_at = taken_at
+    return error
+
+
+def test_one_that_says_it_is_older_than_the_registration_and_came_after_it_is_a_dead_letter(dead: DeadLetters) -> None:
+    assert served(a_batch(an_event()), raising(stale(NOW)), dead) == []
+    assert dead.all() == [(an_event(), "it came after that: svc-1 was registered after that")]
+
+
+@pytest.mark.parametrize("taken_at", [None, NOW + timedelta(seconds=1)])
+def test_one_that_came_before_the_registration_or_finds_nothing_alive_is_dropped(
+    dead: DeadLetters, taken_at: datetime | None
+) -> None:
+    assert served(a_batch(an_event()), raising(stale(taken_at)), dead) == []
     assert dead.all() == []
 
 
@@ -201,7 +215,8 @@ def test_an_end_from_before_the_registration_is_about_another_and_dropped(
     lifecycle: Lifecycle, dead: DeadLetters
 ) -> None:
     lifecycle.register(a_deployment(registered_at="2030-01-01T00:00:10.000Z"))
-    assert served(a_batch(an_event("2030-01-01T00:00:09Z")), ends(lifecycle), dead) == []
+    batch = a_batch(an_event("2030-01-01T00:00:09Z"), sent_at=NOW - timedelta(seconds=1))
+    assert served(batch, ends(lifecycle), dead) == []
     assert now_of(lifecycle).status == "Active"
     assert dead.all() == []
 

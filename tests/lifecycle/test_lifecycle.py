@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
+from pynamodb.exceptions import TransactWriteError
 
 from tests.fakes import NOW, Clock, Engine, MemoryQueue, MemoryWorkflow, Wire, a_deployment, sweep
+from tracker.clients import is_passing
 from tracker.lifecycle.base import THROTTLED
 from tracker.lifecycle.horizon import Horizon
 from tracker.lifecycle.requests import Stale, TooEarly
@@ -816,9 +818,26 @@ def test_a_workflow_that_cannot_be_started_is_left_to_the_watchdog(
 
 
 def test_an_event_from_before_the_registration_is_stale(store: Records, lifecycle: Lifecycle, live: Deployment) -> None:
-    with pytest.raises(Stale):
+    with pytest.raises(Stale) as stale:
         lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW - timedelta(seconds=1))
+    assert stale.value.taken_at == NOW
     assert stored(store) == live
+
+
+def test_what_is_stale_and_finds_nothing_alive_is_lost_on_nobody(lifecycle: Lifecycle, terminated: Deployment) -> None:
+    with pytest.raises(Stale) as stale:
+        lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=NOW - timedelta(seconds=1))
+    assert stale.value.taken_at is None
+
+
+def test_a_registration_of_an_event_that_says_another_time_was_taken_by_our_own_clock(
+    lifecycle: Lifecycle, clock: Clock
+) -> None:
+    lifecycle.register(a_deployment(registered_at=format_time(NOW + timedelta(hours=3))))
+    clock.forward(hours=1)
+    with pytest.raises(Stale) as stale:
+        lifecycle.terminate("svc-1", reason="r", requested_by="b", asked_at=clock.now)
+    assert stale.value.taken_at == NOW
 
 
 def test_events_count_in_whole_seconds(lifecycle: Lifecycle) -> None:
@@ -1041,22 +1060,59 @@ def test_what_cannot_mend_itself_is_quarantined_after_eight_rounds(
 
 
 @pytest.mark.parametrize("error_class", ["credentials", "unreachable", "deadline", "workflow"])
-def test_everything_else_is_tried_hourly_for_seven_days(
-    lifecycle: Lifecycle, live: Deployment, clock: Clock, error_class: str
+def test_everything_else_is_tried_hourly_for_as_many_days_as_are_set(
+    store: Records, workflow: MemoryWorkflow, live: Deployment, clock: Clock, error_class: str
 ) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(retry_days=1), clock)
     deployment = live
     for _ in range(10):
         deployment = fail(lifecycle, deployment, clock, error_class)
         assert deployment.due_at
     assert deployment.due_at == clock.now.timestamp() + 3600
+    while not deployment.cleanup.quarantined:
+        began, deployment = clock.now, fail(lifecycle, deployment, clock, error_class)
     first = parse_time(deployment.cleanup.first_failed_at or "")
-    clock.now = first + timedelta(days=7, seconds=-1)
-    deployment = fail(lifecycle, deployment, clock, error_class)
-    assert not deployment.cleanup.quarantined
-    clock.forward(hours=1)
-    deployment = fail(lifecycle, deployment, clock, error_class)
-    assert deployment.cleanup.quarantined
+    assert began - first < timedelta(days=1) <= clock.now - first
     assert deployment.due_at is None
+    assert Settings().retry_days == 7
+
+
+@pytest.mark.parametrize("stopped_by", ["hold", "amended hold", "pause", "observe", "pause in a round", "plan"])
+def test_time_in_which_nothing_may_be_tried_does_not_count_towards_those_days(
+    store: Records, workflow: MemoryWorkflow, live: Deployment, clock: Clock, stopped_by: str
+) -> None:
+    lifecycle = Lifecycle(store, workflow, Settings(retry_days=0.5), clock)
+    deployment = fail(lifecycle, live, clock, "unreachable")
+    first_failed_at = deployment.cleanup.first_failed_at
+    over = clock.now + timedelta(days=20)
+    if "hold" in stopped_by:
+        lifecycle.hold("svc-1", reason="an incident", until=format_time(over), requested_by="ann")
+        clock.forward(days=5)
+        if "amended" in stopped_by:
+            lifecycle.amend("svc-1", to(metadata={"account": "1"}))
+    elif stopped_by == "pause in a round":
+        clock.forward(minutes=1)
+        assert lifecycle.due("svc-1", ENFORCE)
+        lifecycle.paused(stored(store))
+    elif stopped_by in ("pause", "observe"):
+        clock.forward(minutes=1)
+        assert sweep(lifecycle, brakes.parse(stopped_by)) == 0
+    clock.now = over
+    if stopped_by == "plan":
+        lifecycle.terminate("svc-1", reason="r", requested_by="ann", plan="0123456789")
+    else:
+        assert sweep(lifecycle, ENFORCE) == 1
+    lifecycle.failing(stored(store), "unreachable", "it says no")
+    again = lose(lifecycle, stored(store))
+    assert (again.cleanup.quarantined, again.cleanup.failures) == (False, 2)
+    assert again.cleanup.first_failed_at == first_failed_at
+    # From here on it is tried for the rest of them.
+    while not again.cleanup.quarantined:
+        again = fail(lifecycle, again, clock, "unreachable")
+    assert timedelta(hours=11) < clock.now - over < timedelta(hours=13)
+    # Who has it tried anew begins anew.
+    again = lifecycle.terminate("svc-1", reason="r", requested_by="ann")
+    assert lose(lifecycle, again).cleanup.waited == 0
 
 
 def test_the_last_round_may_fail_on_the_very_second_at_which_the_days_are_over(
@@ -1489,6 +1545,54 @@ def test_a_start_that_is_throttled_is_due_again_after_seconds_and_on_the_queue_a
     assert workflow.running == {f"{live.generation}-1"}
     assert stored(store).cleanup.round == 1
     assert stored(store).cleanup.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        *[
+            (operation, code)
+            for operation in ("GetItem", "PutItem")
+            for code in ("ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceeded", "InternalServerError")
+        ],
+        ("PutItem", "TransactionConflict"),
+    ],
+)
+def test_an_end_that_the_table_has_no_room_for_comes_seconds_later(
+    store: Records,
+    workflow: MemoryWorkflow,
+    clock: Clock,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    code: str,
+) -> None:
+    queue = MemoryQueue()
+    lifecycle = Lifecycle(store, workflow, Settings(), clock, queue)
+    live, _ = lifecycle.register(a_deployment())
+    key = DueKey(due_at=live.due_at or 0, blueprint_id="svc-1")
+    clock.forward(hours=1)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+    wire.throttle(operation, code, times=8 if code == "TransactionConflict" else 4)
+    assert not lifecycle.take(key, ENFORCE)
+    assert stored(store).status == "Active"
+    ((key, hidden),) = queue.put_there
+    assert THROTTLED[0] < hidden <= THROTTLED[1] + 2
+    clock.forward(seconds=hidden)
+    assert lifecycle.take(key, ENFORCE)
+    assert workflow.running == {f"{live.generation}-1"}
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingError", "ProvisionedThroughputExceeded", "ItemCollectionSizeLimitExceeded"]
+)
+def test_a_transaction_that_was_cancelled_for_want_of_room_passes(
+    lifecycle: Lifecycle, live: Deployment, wire: Wire, code: str
+) -> None:
+    wire.throttle("TransactWriteItems", code)
+    with pytest.raises(TransactWriteError) as error:
+        lifecycle.amend("svc-1", lives_for(1800))
+    assert is_passing(error.value) is (code != "ItemCollectionSizeLimitExceeded")
 
 
 def test_of_a_record_that_cannot_be_handled_only_a_turn_soon_is_queued(

@@ -273,7 +273,7 @@ def test_up_again_without_anything_new_deploys_nothing(
     assert deployed == []
     said = capsys.readouterr().out
     assert said.startswith("runs already\n")
-    assert f"export API={runs.api}\n" in said
+    assert f"API      {runs.api}\n" in said
 
 
 def test_up_again_with_a_parameter_updates_the_stack_that_runs(runs: Running, deployed: list[dict[str, str]]) -> None:
@@ -316,6 +316,16 @@ def test_what_up_exports_leads_every_call_to_the_stack_whatever_the_shell_had_be
     assert {after[name] for name in ("REGION", "AWS_REGION", "AWS_DEFAULT_REGION")} == {"us-east-1"}
     assert (after["AWS_ENDPOINT_URL"], after["AWS_ENDPOINT_URL_EC2"]) == (runs.endpoint, runs.ec2_endpoint)
     assert (after["AWS_ACCESS_KEY_ID"], after["AWS_SECRET_ACCESS_KEY"]) == ("test", "test")
+
+
+def test_up_ends_with_the_commands_to_paste(clone: Path, runs: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    local_main.up("127.0.0.1", None, {})
+    said = capsys.readouterr().out
+    commands = [line.strip() for line in said.splitlines() if line.startswith("  ") and "   " not in line.strip()]
+    assert commands[-1] == f"source {clone / 'env'}"
+    assert "tracker ls" in commands
+    assert "export AWS" not in said
+    assert said.splitlines()[-1] == "`make down` ends it."
 
 
 def test_after_down_no_environment_is_left_that_leads_nowhere(clone: Path, runs: Running) -> None:

@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from tests.fakes import NOW
+from tests.fakes import NOW, MemoryWorkflow, a_deployment, a_thing
 from tests.survey.conftest import GENERATION, OTHER, Surveyed
 from tests.survey.test_look import ENDED, EXEMPT
+from tracker.lifecycle.transitions import Lifecycle
 from tracker.model.deployment import Event, expiry, format_time, parse_time
 from tracker.model.errors import Conflict, Contended, Invalid, NotFound
 from tracker.model.marks import is_mark_of
@@ -131,6 +132,27 @@ def test_a_mark_that_is_a_name_gets_a_generation_that_begins_so(surveyed: Survey
     assert deployment.generation != GENERATION
     assert is_mark_of("0f8fad5bd9cb", deployment.generation)
     assert surveyed.survey(hours=1).strays == 0
+
+
+@pytest.mark.parametrize("mark", [GENERATION, "0f8fad5bd9cb"])
+def test_no_round_or_fact_of_an_adopted_one_has_the_name_of_one_of_a_record_that_was_purged(
+    surveyed: Surveyed, mark: str
+) -> None:
+    workflow = MemoryWorkflow()
+    lifecycle = Lifecycle(surveyed.store, workflow, surveyed.settings, surveyed.clock)
+    lifecycle.register(
+        a_deployment(generation=GENERATION, ttl=None, deployment_type="BareMetal", metadata={"account": "one"})
+    )
+    deployment = lifecycle.terminate("svc-1", reason="r", requested_by="b")
+    ended = lifecycle.released(deployment, [a_thing("box-2", state="gone")])
+    facts = {(ended.generation, each.sequence) for each in ended.events}
+    surveyed.clock.forward(days=31)
+    surveyed.shows(mark=mark)
+    adopted, _ = surveyed.adopt(surveyed.told().key)
+    lifecycle.terminate(adopted.blueprint_id, reason="r", requested_by="b")
+    assert len(workflow.asked) == len(set(workflow.asked)) == 2
+    now = surveyed.store.require(adopted.blueprint_id)
+    assert facts.isdisjoint((now.generation, each.sequence) for each in now.events)
 
 
 def test_a_generation_is_never_of_two_records(surveyed: Surveyed) -> None:

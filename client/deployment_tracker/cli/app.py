@@ -12,6 +12,7 @@ from typing import Any, override
 import click
 
 from deployment_tracker.cli.asked import common
+from deployment_tracker.cli.values import Verbs
 from deployment_tracker.errors import BROKEN_PIPE, FAILED, INTERRUPTED, TrackerError
 from deployment_tracker.version import __version__
 
@@ -56,7 +57,7 @@ VERBS: dict[str, dict[str, str]] = {
 _MODULES = {name: place for verbs in VERBS.values() for name, place in verbs.items()}
 
 
-class Tracker(click.Group):
+class Tracker(Verbs):
     """The verbs, each loaded when it is asked for."""
 
     @override
@@ -105,14 +106,13 @@ class Tracker(click.Group):
         try:
             found = super().main(args, prog_name, standalone_mode=False, **extra)
         except TrackerError as error:
-            said = f"{error.message} {error.hint}".strip()
-            click.echo(f"error: {said}", err=True)
+            click.echo(f"error: {error.said}", err=True)
             return error.exit_code
         except click.Abort:
             # Ctrl-C; click has ended the line.
             return INTERRUPTED
         except click.ClickException as error:
-            error.show()
+            click.echo(f"error: {_said(error)}", err=True)
             return error.exit_code
         except Exception as error:
             if os.environ.get("TRACKER_DEBUG"):
@@ -124,6 +124,14 @@ class Tracker(click.Group):
             )
             return FAILED
         return found if isinstance(found, int) else 0
+
+
+def _said(error: click.ClickException) -> str:
+    """Return what click refuses in one line, and how to go on."""
+    said = " ".join(error.format_message().split()).rstrip(".?")
+    end = "?" if "Did you mean" in said else "."
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{said}{end} `{context.command_path} -h` shows what it takes." if context else f"{said}{end}"
 
 
 @click.group(cls=Tracker, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployment_tracker.cli.screen import Screen
+from deployment_tracker.cli.values import Verb, empty
 
 if TYPE_CHECKING:
     from deployment_tracker.client import Client
@@ -45,6 +46,9 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     asked = ctx.ensure_object(Asked)
     if value is None or value is False:
         return
+    if value == "":
+        # Of the environment, an empty one is none.
+        raise empty(param)
     if param.name == "as_json":
         asked.output = "json"
     else:
@@ -80,7 +84,7 @@ def verb(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]],
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         with_asked: Callable[..., Any] = _pass_asked(function)
-        made: Callable[..., click.Command] = click.command(name, **more)
+        made: Callable[..., click.Command] = click.command(name, cls=Verb, **more)
         return made(common(with_asked))
 
     return decorate

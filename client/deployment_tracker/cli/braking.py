@@ -6,16 +6,26 @@ from deployment_tracker.brakes import Brakes, parse_brakes
 from deployment_tracker.catalogue import catalogue
 from deployment_tracker.cli.asked import Asked, common, verb
 from deployment_tracker.cli.confirming import confirm
+from deployment_tracker.cli.values import Verbs
 from deployment_tracker.errors import Usage
 from deployment_tracker.places import AwsError
 
 OBEYED = "It is obeyed within 5 seconds by whatever begins then; a step that runs may go on for 5 minutes."
 
+MEANING = {
+    "enforce": "cleanups run",
+    "pause": "no cleanup begins or goes on",
+    "observe": "plans of what is due are written, and nothing is deleted",
+}
 
-@click.group()
+
+@click.group(cls=Verbs, invoke_without_command=True)
 @common
-def brake() -> None:
-    """Show or set the brake on cleanups."""
+@click.pass_context
+def brake(ctx: click.Context) -> None:
+    """Show or set the brake on cleanups. Without a verb of its own it is shown."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
 
 
 @verb()
@@ -35,6 +45,8 @@ def show(asked: Asked) -> None:
         asked.screen.hint("`tracker brake resume` sets it to enforce.")
     else:
         asked.screen.line(found.text + ("" if text is not None else " (nobody has set it)"))
+        modes = dict.fromkeys([found.default, *found.exceptions.values()])
+        asked.screen.hint(" ".join(f"{mode}: {MEANING[mode]}." for mode in modes))
 
 
 @verb()
@@ -109,4 +121,7 @@ def _put(asked: Asked, mode: str, platform: str | None) -> None:
 def _checked(platform: str | None) -> None:
     known = catalogue().platforms
     if platform is not None and platform not in known:
-        raise Usage(f"{platform!r} is no platform.", f"One of {', '.join(known)}.")
+        raise Usage(
+            f"{platform!r} is no platform.",
+            f"It is one of {', '.join(known)}; `tracker types` shows the platform of each type.",
+        )

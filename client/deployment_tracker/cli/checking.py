@@ -93,7 +93,9 @@ def doctor(asked: Asked) -> int:
     found = list(_checks(asked))
     if screen.is_table:
         looks = {"ok": "", "wrong": "bad", "unknown": "soon"}
-        screen.table(("CHECK", "", ""), [(each.name, Cell(each.state, looks[each.state]), each.text) for each in found])
+        screen.table(
+            ("CHECK", "RESULT", "WHAT"), [(each.name, Cell(each.state, looks[each.state]), each.text) for each in found]
+        )
     else:
         screen.data([msgspec.to_builtins(each) for each in found])
     return FAILED if any(each.state == "wrong" for each in found) else 0
@@ -104,7 +106,7 @@ def _checks(asked: Asked) -> Iterator[Check]:
         client = asked.client
         client.aws.credentials()
     except TrackerError as error:
-        yield Check("credentials" if isinstance(error, NoCredentials) else "stack", "wrong", _said(error))
+        yield Check("credentials" if isinstance(error, NoCredentials) else "stack", "wrong", error.said)
         return
     yield Check("credentials", "ok", f"from {client.aws.source}")
     yield _tried("api", lambda: _api(asked))
@@ -125,21 +127,17 @@ def _tried(name: str, look: Callable[[], tuple[str, str]]) -> Check:
     try:
         state, text = look()
     except NoCredentials as error:
-        state, text = "unknown", _said(error)
+        state, text = "unknown", error.said
     except TrackerError as error:
-        state, text = "wrong", _said(error)
+        state, text = "wrong", error.said
     return Check(name, state, text)
-
-
-def _said(error: TrackerError) -> str:
-    return f"{error.message} {error.hint}".strip()
 
 
 def _api(asked: Asked) -> tuple[str, str]:
     try:
         asked.client.page(limit=1)
     except Denied as error:
-        return "wrong", f"it refuses the caller: {_said(error)}"
+        return "wrong", f"it refuses the caller: {error.said}"
     return "ok", f"{asked.client.place.url} answers"
 
 

@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 import click
 
@@ -10,9 +9,10 @@ from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, verb
 from deployment_tracker.cli.screen import Cell
 from deployment_tracker.cli.showing import attempts, delivery_look
+from deployment_tracker.cli.values import DURATION
 from deployment_tracker.errors import Usage
 from deployment_tracker.signatures import TOLERANCE, read_secret, verify
-from deployment_tracker.times import now, parse_duration
+from deployment_tracker.times import now
 
 SECRET = "TRACKER_WEBHOOK_SECRET"
 
@@ -21,7 +21,10 @@ SECRET = "TRACKER_WEBHOOK_SECRET"
 @key_argument
 @click.option("-q", "--quiet", is_flag=True, help="Ids alone, one on a line.")
 def deliveries(asked: Asked, key: str, *, quiet: bool) -> None:
-    """List what a webhook was sent."""
+    """List what a webhook was sent.
+
+    Each delivery is pending (on its way), delivered, stopped (its receiver wants no more) or dead (given up; `tracker redeliver` sends it again).
+    """
     found = list(asked.client.deliveries(key))
     screen, at = asked.screen, now()
     if quiet:
@@ -73,7 +76,7 @@ def redeliver(asked: Asked, key: str, webhook_id: str) -> None:
     "--secret-env", metavar="NAME", default=SECRET, show_default=True, help="The variable that holds the secret."
 )
 @click.option("--secret-file", metavar="FILE", help="The file that holds the secret.")
-@click.option("--tolerance", metavar="DURATION", help="How old it may be. Default: 5 min.")
+@click.option("--tolerance", type=DURATION, metavar="DURATION", help="How old it may be. Default: 5 min.")
 def verify_webhook(
     asked: Asked,
     file: str,
@@ -81,28 +84,23 @@ def verify_webhook(
     headers_file: str | None,
     secret_env: str,
     secret_file: str | None,
-    tolerance: str | None,
+    tolerance: int | None,
 ) -> None:
     """Check that a webhook call came from the tracker.
 
     Its body is read from FILE or stdin, its headers and its secret come by options; the secret is never one itself.
     """
-    text = (
-        Path(secret_file).read_text("utf-8")
-        if secret_file and _is_there(secret_file)
-        else os.environ.get(secret_env, "")
-    )
+    text = _text(secret_file) if secret_file else os.environ.get(secret_env, "")
     if not text:
         raise Usage(
             "There is no secret.", f"Put it into the variable {secret_env}, or a file that --secret-file names."
         )
     lines = list(headers)
-    if headers_file and _is_there(headers_file):
-        lines += [line for line in Path(headers_file).read_text("utf-8").splitlines() if ":" in line]
+    if headers_file:
+        lines += [line for line in _text(headers_file).splitlines() if ":" in line]
     named = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    with click.open_file(file, "rb") as opened:
-        body = opened.read()
-    age = parse_duration(tolerance) if tolerance else TOLERANCE
+    body = _bytes(file)
+    age = tolerance or TOLERANCE
     id_ = verify(named, body, read_secret(text), time.time(), age)
     if asked.screen.is_table:
         asked.screen.line(f"{id_} was sent by the tracker.")
@@ -110,7 +108,16 @@ def verify_webhook(
         asked.screen.data({"webhook_id": id_, "is_valid": True})
 
 
-def _is_there(file: str) -> bool:
-    if not Path(file).is_file():
-        raise Usage(f"{file} isn't there.")
-    return True
+def _bytes(file: str) -> bytes:
+    try:
+        with click.open_file(file, "rb") as opened:
+            return bytes(opened.read())
+    except OSError as error:
+        raise Usage(f"{file} can't be read: {error.strerror}.", "Name a file that is there, or - for stdin.") from None
+
+
+def _text(file: str) -> str:
+    try:
+        return _bytes(file).decode()
+    except UnicodeDecodeError:
+        raise Usage(f"{file} isn't text in UTF-8.", "Name another file.") from None

@@ -6,11 +6,14 @@ from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb, yes_option
 from deployment_tracker.cli.confirming import confirm, confirm_name
 from deployment_tracker.cli.showing import planned
+from deployment_tracker.cli.values import DURATION
 from deployment_tracker.errors import FAILED, TrackerError
 from deployment_tracker.models import ENDING, OVER, Deployment
-from deployment_tracker.times import now, parse_duration
+from deployment_tracker.times import now
 
-timeout_option = click.option("--timeout", metavar="DURATION", help="How long to wait at most; then exit 3.")
+timeout_option = click.option(
+    "--timeout", type=DURATION, metavar="DURATION", help="How long to wait at most; then exit 3."
+)
 over_hold_option = click.option("--over-hold", metavar="TEXT", default="", help="Why it is ended though it is held.")
 
 
@@ -28,7 +31,7 @@ def end(
     reason: str,
     over_hold: str,
     digest: str | None,
-    timeout: str | None,
+    timeout: int | None,
     *,
     waits: bool,
     yes: bool,
@@ -38,9 +41,11 @@ def end(
     It shows what goes, what stays and what it costs an hour, asks, and begins the cleanup.
     """
     client, screen = asked.client, asked.screen
-    seconds = parse_duration(timeout) if timeout else None
     if not yes:
-        digest = _review(asked, key, digest)
+        there = client.get(key)
+        if not there.is_live:
+            return _ended_already(asked, there, timeout, waits=waits)
+        digest = _review(asked, there, digest)
     elif digest is not None:
         # Also an empty one: a script got none, and mustn't end more than it asked for.
         _check_digests(asked, key)
@@ -52,7 +57,7 @@ def end(
     else:
         screen.hint(f"{key} is ending.")
     if waits and found.status != OVER:
-        return watched(asked, key, seconds)
+        return watched(asked, key, timeout)
     _answered(asked, found)
     return 0
 
@@ -60,12 +65,12 @@ def end(
 @verb()
 @key_argument
 @timeout_option
-def wait(asked: Asked, key: str, timeout: str | None) -> int:
+def wait(asked: Asked, key: str, timeout: int | None) -> int:
     """Wait until a deployment is over.
 
     Exit 1 if its cleanup is given up, 3 if --timeout is over.
     """
-    return watched(asked, key, parse_duration(timeout) if timeout else None)
+    return watched(asked, key, timeout)
 
 
 @verb()
@@ -108,9 +113,20 @@ def watched(asked: Asked, key: str, seconds: float | None) -> int:
     return 0 if found.status == OVER else FAILED
 
 
-def _review(asked: Asked, key: str, digest: str | None) -> str | None:
+def _ended_already(asked: Asked, found: Deployment, seconds: float | None, *, waits: bool) -> int:
+    """Say that there is nothing to begin, and so nothing to ask."""
+    key, is_over = found.blueprint_id, found.status == OVER
+    asked.screen.hint(f"{key} is {'over' if is_over else 'ending'} already, and so nothing was begun.")
+    if waits and not is_over:
+        return watched(asked, key, seconds)
+    _answered(asked, found)
+    return 0
+
+
+def _review(asked: Asked, found: Deployment, digest: str | None) -> str | None:
     """Show what goes, what stays and what it costs, and ask. Return the digest of what was shown."""
-    found, plan = asked.client.get(key), asked.client.plan(key)
+    key = found.blueprint_id
+    plan = asked.client.plan(key)
     planned(asked.screen.aside, plan)
     costs = words.rate(found.cost_per_hour)
     price = "at an unknown price" if costs == words.UNKNOWN else f"at {costs} an hour"
@@ -141,10 +157,7 @@ def _answered(asked: Asked, found: Deployment) -> None:
 
 
 def _progress(found: Deployment) -> str:
-    counts: dict[str, int] = {}
-    for each in found.resources:
-        counts[each.state] = counts.get(each.state, 0) + 1
-    states = ", ".join(f"{number} {state}" for state, number in counts.items())
+    states = words.counts(found.resources)
     text = f"{found.status}{f' ({states})' if states else ''}"
     if found.status in (ENDING, OVER):
         return text
@@ -152,4 +165,5 @@ def _progress(found: Deployment) -> str:
         return f"{text}, given up: {words.error(found)}. `tracker retry {found.blueprint_id}` tries again"
     if found.last_error:
         return f"{text}, failed {found.failures} times: {words.error(found)}; next try {found.next_attempt_at}"
-    return text
+    # Nobody has ended it yet: so long it may have to be waited for.
+    return f"{text}; {words.end(found, now(), is_terminal=False)}"

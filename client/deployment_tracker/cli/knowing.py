@@ -1,5 +1,6 @@
 """`tracker types`, `completion` and `ui`: what needs no stack, or only shows one."""
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -20,7 +21,10 @@ def types(asked: Asked, type: str | None, *, quiet: bool) -> None:
 
     known = catalogue().types
     if type is not None and type not in known:
-        raise Usage(f"{type!r} is no deployment type.", "`tracker types` lists them.")
+        near = get_close_matches(type.lower(), {each.lower(): each for each in known}, 1)
+        meant = next((each for each in known if near and each.lower() == near[0]), "")
+        hint = f"Did you mean {meant}? " if meant else ""
+        raise Usage(f"{type!r} is no deployment type.", f"{hint}`tracker types` lists them.")
     if quiet:
         click.echo("\n".join([type] if type else known))
     elif not asked.screen.is_table:

@@ -8,9 +8,10 @@ import click
 from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, verb
 from deployment_tracker.cli.screen import Cell, table_of
+from deployment_tracker.cli.values import DURATION
 from deployment_tracker.errors import Usage
 from deployment_tracker.models import Summary
-from deployment_tracker.times import now, parse_duration
+from deployment_tracker.times import now
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,9 @@ NO_MATCH = "Nothing matches. `tracker ls` without filters shows all that isn't o
 @click.option("--owner", help="Of this owner.")
 @click.option("--label", metavar="KEY[=VALUE]", help="With this label.")
 @click.option("--id", "id_", help="With this id of the caller's own.")
-@click.option("--expiring", "expiring_within", metavar="DURATION", help="Whose time is over within, say, 2h.")
+@click.option(
+    "--expiring", "expiring_within", type=DURATION, metavar="DURATION", help="Whose time is over within, say, 2h."
+)
 @click.option("--overdue", is_flag=True, help="Whose time is over.")
 @click.option("--failing", is_flag=True, help="Of which a cleanup failed.")
 @click.option("--quarantined", is_flag=True, help="Given up until someone looks.")
@@ -82,10 +85,10 @@ def drawn(found: list[Summary], *, verbose: bool, is_terminal: bool) -> tuple[tu
     return HEADS + (MORE if verbose else ()), rows
 
 
-def _filters(*, expiring_within: str | None, id_: str | None, **more: Any) -> dict[str, Any]:
+def _filters(*, expiring_within: int | None, id_: str | None, **more: Any) -> dict[str, Any]:
     found = {name: value for name, value in more.items() if value not in (None, False)}
     if expiring_within is not None:
-        found["expiring_within"] = parse_duration(expiring_within)
+        found["expiring_within"] = expiring_within
     if id_ is not None:
         found["id"] = id_
     return found

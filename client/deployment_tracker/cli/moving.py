@@ -11,6 +11,7 @@ from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, verb, yes_option
 from deployment_tracker.cli.confirming import confirm
 from deployment_tracker.cli.screen import Cell, Screen
+from deployment_tracker.cli.values import DURATION
 from deployment_tracker.errors import (
     FAILED,
     Conflict,
@@ -22,25 +23,27 @@ from deployment_tracker.errors import (
     Usage,
 )
 from deployment_tracker.states import Entry, is_same, judge, read_state, registration_of
-from deployment_tracker.times import now, parse_duration, rfc3339
+from deployment_tracker.times import now, rfc3339
 
 if TYPE_CHECKING:
     from deployment_tracker.client import Client
 
 GRACE = "24h"
+_GRACE_SECONDS = 86_400
 
 
 @verb("import")
 @click.argument("file")
 @click.option(
     "--grace",
+    type=DURATION,
     metavar="DURATION",
     help=f"What would be due within 24 h ends so long from now instead. Default: {GRACE}.",
 )
 @click.option("--expire-now", is_flag=True, help="Leave all ends as they are: what is over is ended at once.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only the report.")
 @yes_option
-def import_(asked: Asked, file: str, grace: str | None, *, expire_now: bool, dry_run: bool, yes: bool) -> int:
+def import_(asked: Asked, file: str, grace: int | None, *, expire_now: bool, dry_run: bool, yes: bool) -> int:
     """Register the deployments of a file.
 
     A report comes first, then all are registered that can be. Use - for stdin.
@@ -49,7 +52,7 @@ def import_(asked: Asked, file: str, grace: str | None, *, expire_now: bool, dry
     """
     if grace and expire_now:
         raise Usage("--grace and --expire-now are opposites.", "Say one of them.")
-    given = None if expire_now else timedelta(seconds=parse_duration(grace or GRACE))
+    given = None if expire_now else timedelta(seconds=grace or _GRACE_SECONDS)
     entries = judge(read_state(_text(file)), now(), given)
     # What is there already is known before anyone is asked, and isn't given another end.
     entries = [_looked_up(asked.client, each) for each in entries]
@@ -98,9 +101,9 @@ def _text(file: str) -> str:
         with click.open_file(file, encoding="utf-8") as opened:
             return str(opened.read())
     except OSError as error:
-        raise Usage(f"{file} can't be read: {error.strerror}.") from None
+        raise Usage(f"{file} can't be read: {error.strerror}.", "Name a file that is there, or - for stdin.") from None
     except UnicodeDecodeError:
-        raise Usage(f"{file} isn't text in UTF-8.") from None
+        raise Usage(f"{file} isn't text in UTF-8.", "Name another file.") from None
 
 
 def _looked_up(client: "Client", entry: Entry) -> Entry:

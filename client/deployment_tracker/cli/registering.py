@@ -7,11 +7,15 @@ from typing import Any
 
 import click
 
+from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, verb
+from deployment_tracker.cli.values import DURATION, TIME
 from deployment_tracker.errors import Usage
 from deployment_tracker.models import Deployment, Mark, Registered
-from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+from deployment_tracker.times import now, rfc3339
 
+# The status of an intent.
+INTENT = "Unknown"
 _COST = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)(?: ?(?P<currency>[A-Z]{3}))?", re.ASCII)
 
 
@@ -26,14 +30,19 @@ _DESCRIBING = (
     click.option(
         "--in", "place", metavar="PLACE", help="The cloud region or zone that it is in (--region is the stack's)."
     ),
-    click.option("--ttl", metavar="DURATION", help="Time to live, from deployed_at on: 2h, 1d12h."),
+    click.option("--ttl", type=DURATION, metavar="DURATION", help="Time to live, from deployed_at on: 2h, 1d12h."),
     click.option(
-        "--until", metavar="TIME", help="Its end instead: RFC 3339, '2026-12-01 18:00 Europe/Berlin', 'in 2h'."
+        "--until",
+        type=TIME,
+        metavar="TIME",
+        help="Its end instead: RFC 3339, '2026-12-01 18:00 Europe/Berlin', 'in 2h'.",
     ),
     click.option("--owner", help="Whose it is."),
     click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="To find it by; again for more."),
     click.option("--cost", metavar="AMOUNT", help="What it costs an hour: 0.42, or '0.42 EUR'."),
-    click.option("--warn", "warnings", metavar="DURATION", multiple=True, help="Announce the end so long before."),
+    click.option(
+        "--warn", "warnings", type=DURATION, metavar="DURATION", multiple=True, help="Announce the end so long before."
+    ),
     click.option("--metadata", metavar="KEY=VALUE", multiple=True, help="What its type knows: `tracker types TYPE`."),
     click.option("--provider", help="The provider's name, kept with the record."),
     click.option("--webhook", "cleanup_webhook", metavar="URL", help="Where the outcome is posted."),
@@ -64,7 +73,7 @@ def register(
 
     `tracker register svc-1 AwsEc2 --id instance_id=i-0123456789abcdef0 --in eu-central-1 --ttl 2h`
     """
-    given = {"blueprint_id": key, "deployment_type": type, "status": "Unknown" if intent else None}
+    given = {"blueprint_id": key, "deployment_type": type, "status": INTENT if intent else None}
     body = _described(file, given | _read_options(options))
     missing = [name for name in ("blueprint_id", "deployment_type") if not body.get(name)]
     if missing:
@@ -97,7 +106,7 @@ def amend(asked: Asked, key: str, file: str | None, *, active: bool, to: str | N
     found = asked.client.amend(key, changes)
     if asked.screen.is_table:
         moved = f", and is {found.blueprint_id} from now on" if found.blueprint_id != key else ""
-        asked.screen.line(f"{key} is amended{moved}; {_end(found)}.")
+        asked.screen.line(f"{key} is amended{moved}; {words.end(found, now(), is_terminal=asked.screen.is_terminal)}.")
         _say_what_is_missing(asked, found)
     else:
         asked.screen.data(found.raw)
@@ -109,7 +118,10 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not (separator and name) or name in found:
-            raise Usage(f"{what} {text!r} isn't KEY=VALUE{' with a new key' if name in found else ''}.")
+            raise Usage(
+                f"{what}: expected KEY=VALUE{' with a new key' if name in found else ''}, got {text!r}.",
+                f"Say {what} KEY=VALUE, again for more.",
+            )
         found[name] = value
     return found
 
@@ -122,11 +134,11 @@ def _read_options(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "resource_ids": _ids(given.pop("ids")),
         "region": given.pop("place"),
-        "ttl_seconds": parse_duration(ttl) if ttl else None,
-        "expires_at": rfc3339(future(until, now())) if until else None,
+        "ttl_seconds": ttl,
+        "expires_at": rfc3339(until) if until else None,
         "labels": pairs(given.pop("labels"), "--label"),
         "cost_per_hour": _cost(cost) if cost else None,
-        "warn_before": [parse_duration(each) for each in given.pop("warnings")],
+        "warn_before": list(given.pop("warnings")),
         "metadata": pairs(given.pop("metadata"), "--metadata"),
         # The others are named as their fields.
         **{name: list(value) if isinstance(value, tuple) else value for name, value in given.items()},
@@ -138,7 +150,7 @@ def _ids(texts: Sequence[str]) -> dict[str, str | list[str]]:
     for text in texts:
         name, separator, id_ = text.partition("=")
         if not (separator and name and id_):
-            raise Usage(f"--id {text!r} isn't KEY=ID.", "`tracker types TYPE` lists the keys.")
+            raise Usage(f"--id: expected KEY=ID, got {text!r}.", "`tracker types TYPE` lists the keys.")
         listed.setdefault(name, []).append(id_)
     return {name: each[0] if len(each) == 1 else each for name, each in listed.items()}
 
@@ -146,7 +158,7 @@ def _ids(texts: Sequence[str]) -> dict[str, str | list[str]]:
 def _cost(text: str) -> dict[str, Any]:
     found = _COST.fullmatch(text.strip())
     if not found:
-        raise Usage(f"--cost {text!r} is no amount an hour.", "Say 0.42, or '0.42 EUR'.")
+        raise Usage(f"--cost: expected an amount an hour, got {text!r}.", "Say 0.42, or '0.42 EUR'.")
     return {"amount": float(found["amount"]), "currency": found["currency"] or "USD"}
 
 
@@ -155,9 +167,9 @@ def _read_file(file: str) -> dict[str, Any]:
         with click.open_file(file, encoding="utf-8") as opened:
             found = json.loads(opened.read())
     except OSError as error:
-        raise Usage(f"{file} can't be read: {error.strerror}.") from None
+        raise Usage(f"{file} can't be read: {error.strerror}.", "Name a file that is there, or - for stdin.") from None
     except ValueError as error:
-        raise Usage(f"{'stdin' if file == '-' else file} isn't JSON: {error}.") from None
+        raise Usage(f"{'stdin' if file == '-' else file} isn't JSON: {error}.", "It must be one JSON object.") from None
     if not isinstance(found, dict):
         raise Usage(
             f"{file} isn't about one deployment.", "It must be a JSON object; `tracker import` takes files of many."
@@ -174,15 +186,13 @@ def _described(file: str | None, given: dict[str, Any]) -> dict[str, Any]:
 def _say(asked: Asked, found: Registered) -> None:
     each = found.deployment
     asked.screen.line(
-        f"{each.blueprint_id} {'is registered' if found.is_new else 'was registered already'}; {_end(each)}."
+        f"{each.blueprint_id} {'is registered' if found.is_new else 'was registered already'}; {words.end(each, now(), is_terminal=asked.screen.is_terminal)}."
     )
     _say_what_is_missing(asked, each)
-    if each.mark:
-        asked.screen.hint(f"Mark what you make for it with {mark_said(each.mark)}.")
-
-
-def _end(found: Deployment) -> str:
-    return "it has no end" if found.ends is None else f"it ends {spoken(found.ends, now())}"
+    if each.mark and (each.incomplete or each.status == INTENT):
+        asked.screen.hint(
+            f"Mark what you make for it with {mark_said(each.mark)}: so its end finds that, though no id was handed in."
+        )
 
 
 def _say_what_is_missing(asked: Asked, found: Deployment) -> None:

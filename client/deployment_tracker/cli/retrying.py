@@ -8,7 +8,7 @@ from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, reason_option, verb, yes_option
 from deployment_tracker.cli.confirming import confirm_name
 from deployment_tracker.cli.listing import RIGHT, drawn
-from deployment_tracker.errors import CONFLICT, FAILED, TrackerError, Usage
+from deployment_tracker.errors import FAILED, Conflict, TrackerError, Usage
 from deployment_tracker.models import Summary
 
 
@@ -37,7 +37,7 @@ def retry(
         raise Usage("Either a name or --all is needed.", "Say `tracker retry NAME`, or `tracker retry --all`.")
     if key is not None:
         if deployment_type or error_class:
-            raise Usage("--type and --error-class choose among --all.")
+            raise Usage("--type and --error-class choose among --all.", "Say `tracker retry --all --type TYPE`.")
         return _one(asked, key, reason, yes=yes)
     return _many(asked, list(_failed(asked, deployment_type, error_class)), reason, yes=yes)
 
@@ -45,8 +45,8 @@ def retry(
 def _one(asked: Asked, key: str, reason: str, *, yes: bool) -> int:
     found = asked.client.get(key)
     if not found.is_live or not (found.last_error or found.quarantined):
-        asked.screen.hint(f"error: no cleanup of {key} has failed; it is {found.status}. `tracker end {key}` ends it.")
-        return CONFLICT
+        hint = f"`tracker end {key}` ends it." if found.is_live else f"`tracker show {key}` shows how far it is."
+        raise Conflict(409, "conflict", f"No cleanup of {key!r} has failed; it is {found.status}.", hint)
     if found.quarantined:
         confirm_name(f"{key} was given up: {words.error(found)}. Its cleanup is tried again.", key, yes=yes)
     ended = asked.client.end(key, reason=reason or "retry")

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from shutil import get_terminal_size
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Wide enough that no line is broken where nobody looks.
 _UNBOUNDED = 100_000
+# Below so many columns a table would be columns of letters.
+_NARROW = 60
 
 
 class Cell(NamedTuple):
@@ -91,8 +94,23 @@ class Screen:
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[Cell | str]], right: Iterable[str] = ()) -> None:
         """Write a table."""
-        text = self.drawn(table_of(heads, rows, right, has_color=self.has_color))
+        listed = list(rows)
+        if self.is_terminal and get_terminal_size().columns < _NARROW:
+            self._cards(heads, listed)
+            return
+        text = self.drawn(table_of(heads, listed, right, has_color=self.has_color))
         click.echo(text, nl=False, color=self.has_color, err=self._to_stderr)
+
+    def _cards(self, heads: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> None:
+        """Write a table for a narrow terminal: each row below each other, what it lacks left out."""
+        width = max(map(len, heads))
+        for row in rows:
+            for number, (head, cell) in enumerate(zip(heads, row, strict=True)):
+                text, look = cell if isinstance(cell, Cell) else Cell(cell)
+                if number == 0:
+                    self.line(text, look)
+                elif text not in ("", "-"):
+                    self.line(f"  {head.strip().lower():<{width}}  {text}", look)
 
     def drawn(self, drawing: "Table") -> str:
         """Return a table as text."""

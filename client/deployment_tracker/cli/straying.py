@@ -1,14 +1,15 @@
 """`tracker strays`, `adopt` and `exempt`: what carries the mark, and no record claims."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 
 from deployment_tracker.cli import words
 from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb, yes_option
 from deployment_tracker.cli.confirming import confirm_name
+from deployment_tracker.cli.values import DURATION, TIME
 from deployment_tracker.errors import Usage
-from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+from deployment_tracker.times import now
 
 
 @verb()
@@ -27,7 +28,7 @@ def strays(asked: Asked, *, quiet: bool) -> None:
             (
                 each.name,
                 each.deployment_type or words.UNKNOWN,
-                ", ".join(each.place.values()) or words.UNKNOWN,
+                words.where(each.place, each.id) or words.UNKNOWN,
                 words.when(each.first_seen_at, at, is_terminal=screen.is_terminal),
                 f"exempt: {each.exempt.reason}" if each.exempt else words.UNKNOWN,
             )
@@ -41,15 +42,23 @@ def strays(asked: Asked, *, quiet: bool) -> None:
 @verb()
 @key_argument
 @reason_option(required=True, why="Why it may go.")
-@click.option("--ttl", metavar="DURATION", help="Time to live from now on. Default: none, it is cleaned up at once.")
+@click.option(
+    "--ttl",
+    type=DURATION,
+    metavar="DURATION",
+    help="Time to live from now on. Default: none, it is cleaned up at once.",
+)
 @yes_option
-def adopt(asked: Asked, key: str, reason: str, ttl: str | None, *, yes: bool) -> None:
+def adopt(asked: Asked, key: str, reason: str, ttl: int | None, *, yes: bool) -> None:
     """Register a stray, so that it is ended as any deployment."""
-    seconds = parse_duration(ttl) if ttl else None
     confirm_name(f"{key} is registered, and deleted once its time is over.", key, yes=yes)
-    found = asked.client.adopt(key, reason=reason, ttl_seconds=seconds)
+    found = asked.client.adopt(key, reason=reason, ttl_seconds=ttl)
     if asked.screen.is_table:
-        end = "has no end" if found.ends is None else f"ends {spoken(found.ends, now())}"
+        end = (
+            f"ends {words.told(found.ends, now(), is_terminal=asked.screen.is_terminal)}"
+            if found.ends
+            else "has no end"
+        )
         asked.screen.line(f"{key} is registered as {found.blueprint_id}, and {end}.")
     else:
         asked.screen.data(found.raw)
@@ -58,16 +67,17 @@ def adopt(asked: Asked, key: str, reason: str, ttl: str | None, *, yes: bool) ->
 @verb()
 @key_argument
 @reason_option(required=True, why="Why it is left alone.")
-@click.option("--until", metavar="TIME", help="Until when; or say --for.")
-@click.option("--for", "for_", metavar="DURATION", help="For how long, from now on.")
-def exempt(asked: Asked, key: str, reason: str, until: str | None, for_: str | None) -> None:
+@click.option("--until", type=TIME, metavar="TIME", help="Until when; or say --for.")
+@click.option("--for", "for_", type=DURATION, metavar="DURATION", help="For how long, from now on.")
+def exempt(asked: Asked, key: str, reason: str, until: datetime | None, for_: int | None) -> None:
     """Leave a stray alone until a time."""
     if (until is None) == (for_ is None):
         raise Usage("Either --until or --for is needed.", "Say --for 30d, or --until TIME.")
-    at = now()
-    end = future(until, at) if until else at + timedelta(seconds=parse_duration(for_ or ""))
+    end = until or now() + timedelta(seconds=for_ or 0)
     found = asked.client.exempt(key, reason=reason, until=end)
     if asked.screen.is_table:
-        asked.screen.line(f"{key} is left alone until {rfc3339(end)}: {reason}")
+        asked.screen.line(
+            f"{key} is left alone until {words.told(end, now(), is_terminal=asked.screen.is_terminal)}: {reason}"
+        )
     else:
         asked.screen.data(found.raw)

@@ -8,24 +8,33 @@ from functools import cache
 from typing import Any
 
 import boto3
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 # Timeouts in seconds. The queue, the stream or the workflow repeats a call that failed, so a few attempts suffice.
 CONFIG = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
 
 PATIENT = Config(connect_timeout=3, read_timeout=24, retries={"mode": "standard", "total_max_attempts": 1})
 
-# What AWS's services answer that have no room for a call now. ExecutionLimitExceeded: as many executions as may be open are.
-THROTTLES = frozenset(
+# What AWS's services answer that have no room for a call now, or that are unwell for a moment. ExecutionLimitExceeded: as many
+# executions as may be open are. The last two are reasons for which a transaction of DynamoDB is cancelled.
+PASSING = frozenset(
     {
         "ExecutionLimitExceeded",
+        "InternalFailure",
+        "InternalServerError",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
+        "ServiceException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionInProgressException",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
     }
 )
 
@@ -42,6 +51,11 @@ def patient_client(service: str) -> Any:
     return boto3.client(service, config=PATIENT)
 
 
-def is_throttled(error: Exception) -> bool:
-    """Return whether a service answered that it has no room for the call now."""
-    return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLES
+def is_passing(error: Exception) -> bool:
+    """Return whether a service, the table included, had no room for a call or didn't answer it: moments later it may."""
+    # PynamoDB wraps what botocore raised.
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, exceptions.ClientError):
+        reasons = [reason.code for reason in getattr(cause, "cancellation_reasons", []) if reason]
+        return not PASSING.isdisjoint({cause.response["Error"]["Code"], *reasons})
+    return isinstance(cause, exceptions.ConnectionError | exceptions.HTTPClientError)

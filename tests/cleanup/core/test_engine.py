@@ -59,6 +59,20 @@ def test_what_is_known_of_a_resource_survives_its_discovery(provider: MemoryProv
     assert found.place == {"zone": "1", "region": "x"}
 
 
+@pytest.mark.parametrize("key", ["account", "region", "location"])
+def test_what_was_seen_in_one_place_is_looked_for_in_no_other(
+    provider: MemoryProvider, settings: Settings, key: str
+) -> None:
+    known = msgspec.structs.replace(A, state="present", seen=True, place={key: "one"})
+    provider.has(a_thing("a", place={key: "another"}))
+    with pytest.raises(Refused, match=f"was seen in {key} one, and now it should be in another") as refused:
+        discovered(of(known), settings)
+    assert refused.value.error_class == "bad_id"
+    for free in ({"seen": False, "state": "unseen"}, {"state": "kept"}, {"place": {}}):
+        (found,) = discovered(of(msgspec.structs.replace(known, **free)), settings)
+        assert found.place[key] == "another"
+
+
 def test_what_was_proven_gone_stays_gone_whatever_is_discovered(provider: MemoryProvider, settings: Settings) -> None:
     gone = msgspec.structs.replace(A, state="gone", proof="seen", gone_at=format_time(NOW))
     provider.has(A)

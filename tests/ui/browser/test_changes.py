@@ -40,7 +40,7 @@ def test_end_lists_what_goes_and_hands_back_the_plan(page: OpenPage, filled: Sta
     shown.wait_for_selector("text=staging-eks is ending.")
     (call,) = filled.called("DELETE")
     assert (call.body, call.query) == ({"reason": "not needed"}, {"plan": "d-staging-eks"})
-    shown.locator("header .state.moving", has_text="Ending").wait_for()
+    shown.locator("header .state.moving", has_text="Terminating").wait_for()
     # A 202 is no end: nothing says that it is gone.
     assert not re.search("deleted|is over", shown.locator("main").inner_text())
 
@@ -147,7 +147,8 @@ def test_extend_shows_the_old_end_and_the_new_one(page: OpenPage, filled: Stand)
     before = filled.records["notebook-ben"].expires_at
     assert focused(shown) == "Cancel"
     shown.get_by_role("radio", name="4 h").check()
-    assert "Ends now" in shown.locator("dialog").inner_text()
+    said = shown.locator("dialog .change").inner_text()
+    assert [each for each in said.splitlines() if each.endswith("end")] == ["Old end", "New end"]
     confirm(shown, "Extend").click()
     shown.wait_for_selector(".said >> text=notebook-ben ends")
     assert "instead of" in shown.locator(".said").inner_text()

@@ -55,7 +55,7 @@ def test_a_record_says_why_it_failed_and_when_it_is_tried_again(page: OpenPage, 
     text = shown.locator(".note.bad").inner_text()
     assert "The cleanup failed 3 times" in text
     assert "was refused (401)" in text
-    assert re.search(r"Tried again in 1[01] min", text)
+    assert re.search(r"Tried again in 1[12] min", text)
 
 
 def test_what_is_not_recorded_is_said(page: OpenPage, filled: Stand) -> None:
@@ -76,10 +76,10 @@ def test_a_label_and_an_owner_lead_to_their_lists(page: OpenPage, filled: Stand)
 
 def test_an_end_is_heard_and_seen_without_a_reload(page: OpenPage, filled: Stand) -> None:
     shown = page("/d/team-a%2Fpreview-1187")
-    shown.locator("header .state", has_text="Ending").wait_for()
+    shown.locator("header .state", has_text="Terminating").wait_for()
     filled.looks = 0
-    shown.locator("header .state", has_text="Over").wait_for()
-    assert "team-a/preview-1187: over" in shown.locator("[role=log]").inner_text()
+    shown.locator("header .state", has_text="Terminated").wait_for()
+    assert "team-a/preview-1187: terminated" in shown.locator("[role=log]").inner_text()
     end = shown.get_by_role("button", name=re.compile("^End"))
     assert end.get_attribute("aria-disabled") == "true"
 

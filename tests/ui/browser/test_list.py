@@ -27,7 +27,7 @@ def test_what_needs_someone_is_on_top_then_what_is_held(page: OpenPage, filled: 
     ]  # fmt: skip
     assert names(shown)[-1] == "old-gateway"
     groups = shown.locator("tr.group").all_inner_texts()
-    assert [each.split()[0] for each in groups] == ["Needs", "Held", "Ending", "Running"]
+    assert [each.split()[0] for each in groups] == ["Needs", "Held", "Terminating", "Running"]
 
 
 def test_a_row_says_all_that_a_glance_needs(page: OpenPage, filled: Stand) -> None:
@@ -47,7 +47,7 @@ def test_a_row_says_all_that_a_glance_needs(page: OpenPage, filled: Stand) -> No
         assert each in text
     assert "Expiring soon" in row(shown, "demo-tuesday").inner_text()
     assert "No end" in row(shown, "old-gateway").inner_text()
-    assert "Incomplete" in row(shown, "svc-unclear").inner_text()
+    assert "incomplete" in row(shown, "svc-unclear").inner_text()
     # What nobody knows is no number.
     assert not re.search(r"\$|0\.00", row(shown, "svc-billing").inner_text())
 

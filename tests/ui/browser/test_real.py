@@ -62,4 +62,4 @@ def test_extended_held_released_and_ended_by_its_plan(page: OpenPage, api: Gatew
     shown.wait_for_selector("text=team/svc-7 is ending.")
     record = stack.record("team/svc-7")
     assert (record.status, record.cleanup.reason) == ("Terminating", "not needed")
-    shown.locator("header .state", has_text="Ending").wait_for()
+    shown.locator("header .state", has_text="Terminating").wait_for()

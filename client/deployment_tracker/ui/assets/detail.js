@@ -6,7 +6,7 @@ import { Away } from "./list.js";
 import { Button, Countdown, Icon, Link, Note, Problem, State, Time, useLoaded, useNow } from "./parts.js";
 import { Deliveries, PlanTab, Resources, Timeline, allResources } from "./tabs.js";
 import {
-  absolute, counted, hourly, isEnding, isLive, isOver, left, length, money, place, shape, state, who, whyNotExtend,
+  absolute, counted, counts, hourly, isEnding, isLive, isOver, left, length, money, place, shape, state, who, whyNotExtend,
 } from "./words.js";
 
 const TABS = [["resources", "Resources"], ["timeline", "Timeline"], ["deliveries", "Deliveries"], ["plan", "Plan"]];
@@ -85,11 +85,20 @@ function Notes({ of, name }) {
     ${of.last_error && !isOver(of) && html`<${Note} look="bad" icon=${of.quarantined ? "stop" : "alert"}>
       <strong>${of.quarantined ? `Given up after ${counted(of.failures, "failure")}` : of.failures > 1 ? `The cleanup failed ${of.failures} times` : "The cleanup failed"}</strong>: ${of.last_error.message} <code>${of.last_error.class}</code>
       <p>${of.next_attempt_at ? html`Tried again <${Time} at=${of.next_attempt_at} past="ago, or any moment now" />.` : "It isn't tried again until someone asks for it."}</p><//>`}
+    ${isEnding(of) && html`<${Now} of=${of} />`}
     ${of.hold && !isOver(of) && html`<${Note} look="held" icon="hold"><strong>Held</strong> by ${who(of.hold.by)}: ${of.hold.reason}
       <p>Neither time nor a call ends it until the hold is over, <${Time} at=${of.hold.until} />.</p><//>`}
     ${of.brake && of.brake.mode !== "enforce" && html`<${Note} look="soon" icon="hold">${of.brake.message || `The brake is at ${of.brake.mode}.`}<//>`}
     ${of.incomplete && isLive(of) && html`<${Note} look="soon" icon="open"><strong>Incomplete</strong>: ids are missing. Its end looks for what carries its mark${of.mark ? "" : ", if its type can find any"}.<//>`}
   `;
+}
+
+// What happens while it is ending.
+function Now({ of }) {
+  const { round, requested_at, reason } = of.cleanup || {};
+  return html`<${Note} icon="moving"><strong>Its cleanup runs</strong>: round ${round || 1}${requested_at && html`, begun <${Time} at=${requested_at} />`}${reason && `, reason ${reason}`}.
+    ${of.resources.length > 0 && ` So far ${counts(of.resources)}.`}
+    <p>A round is one run of the cleanup; after one that failed there is another. It has ended once everything is proven gone.</p><//>`;
 }
 
 function Facts({ of, to }) {
@@ -100,15 +109,15 @@ function Facts({ of, to }) {
     ["Place", place(of)],
     ["Owner", of.owner ? html`<${Link} href=${`/?owner=${encodeURIComponent(of.owner)}`} to=${to}>${of.owner}<//>` : null],
     ["Labels", labels.length ? labels.map(([key, value]) => html`<${Link} class="label" href=${`/?label=${encodeURIComponent(`${key}=${value}`)}`} to=${to}>${key}${value && html`<b>${value}</b>`}<//>`) : null],
-    ["Rate", of.cost_per_hour ? hourly(of) : html`<span title="Nobody said what it costs">unknown</span>`],
-    ["Cost so far", of.cost ? money(of.cost.so_far, of.cost.currency) : html`<span title="Nobody said what it costs">unknown</span>`],
+    ["Rate", of.cost_per_hour ? hourly(of) : null],
+    [of.cost ? "Cost so far" : "Cost", of.cost ? money(of.cost.so_far, of.cost.currency) : "unknown: nobody said what an hour costs"],
     ["Deployed", html`<${Time} at=${of.deployed_at} />`],
-    isOver(of) && of.ended_at ? ["Ended", html`<time datetime=${of.ended_at}>${absolute(of.ended_at)}</time>`] : ["Ends", of.expires_at ? html`<time datetime=${of.expires_at}>${absolute(of.expires_at)}</time>` : html`<span class="soon">no end</span>`],
+    isEnding(of) ? ["Ends", null] : isOver(of) && of.ended_at ? ["Ended", html`<time datetime=${of.ended_at}>${absolute(of.ended_at)}</time>`] : ["Ends", of.expires_at ? html`<time datetime=${of.expires_at}>${absolute(of.expires_at)}</time>` : html`<span class="soon">no end</span>`],
     ["Registered by", html`<span title=${of.registered_by}>${who(of.registered_by)}</span>`],
-    ["Mark", of.mark ? html`<code>${of.mark.key ? `${of.mark.key}=` : ""}${of.mark.value}</code> <span class="faint">${of.mark.by}</span>` : null],
+    ["Mark", of.mark ? html`<code>${of.mark.key ? `${of.mark.key}=` : ""}${of.mark.value}</code> <span class="faint">${of.mark.by}</span><small>What carries it is this deployment's.</small>` : null],
     ["Warnings", warned],
     ["Own id", of.id && !of.id.includes(of.generation) ? html`<code>${of.id}</code>` : null],
-    ["Generation", html`<code>${of.generation}</code>`],
+    ["Generation", html`<code>${of.generation}</code><small>It tells this deployment from a later one under the same name.</small>`],
   ];
   return html`<dl class="facts">${facts.map(([term, value]) => (value === null || value === undefined) ? null : html`<div class=${["Mark", "Generation"].includes(term) ? "broad" : ""}><dt>${term}</dt><dd>${value}</dd></div>`)}</dl>`;
 }

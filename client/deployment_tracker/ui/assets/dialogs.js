@@ -57,9 +57,9 @@ export function Extend({ items: [of], onClose, onDone }) {
       <${Button} kind="primary" why=${busy ? "It is being done." : why} onClick=${() => run(() => api.extend(of.blueprint_id, ask))}>Extend<//>`}>
     <${Choices} label=${isLate ? "From now on" : "Later than its end"} of=${EXTENSIONS} value=${until ? null : by} onChange=${(value) => { setBy(value); setUntil(""); }} />
     <${Field} label="Or until" hint=${`In ${Intl.DateTimeFormat().resolvedOptions().timeZone}`}><input type="datetime-local" min=${localValue(Date.now())} value=${until} onInput=${(event) => setUntil(event.target.value)} /><//>
-    <dl class="change"><div><dt>Ends now</dt><dd>${of.expires_at ? absolute(of.expires_at) : "never"}</dd></div>
-      <div><dt>Ends then</dt><dd>${Number.isFinite(to) ? html`<strong>${absolute(to)}</strong> <span class="faint">${relative((to - Date.now()) / 1000)}</span>` : "–"}</dd></div>
-      <div><dt>Costs</dt><dd>${hourly(of)}</dd></div></dl>
+    <dl class="change"><div><dt>Old end</dt><dd>${of.expires_at ? absolute(of.expires_at) : "none"}</dd></div>
+      <div><dt>New end</dt><dd>${Number.isFinite(to) ? html`<strong>${absolute(to)}</strong> <span class="faint">${relative((to - Date.now()) / 1000)}</span>` : "–"}</dd></div>
+      <div><dt>Price</dt><dd>${hourly(of)}</dd></div></dl>
     ${why && until && html`<p class="bad" role="alert">${why}</p>`}
     ${error && html`<${Problem} error=${error} />`}
   <//>`;
@@ -103,7 +103,7 @@ export function End({ items: [of], isRetry, onClose, onDone }) {
   return html`<${Dialog} title=${isRetry ? `Retry the cleanup of ${key}` : `End ${key}`} onClose=${onClose} busy=${busy} wide why=${why} actions=${html`
       <${Cancel} onClose=${onClose} busy=${busy}>Keep it<//>
       <${Button} kind="danger" why=${why} onClick=${() => run(ask)}>${verb}<//>`}>
-    <p>${of.deployment_type} at ${place(of)}, <strong>${hourly(of)}</strong>. What goes can't be brought back.</p>
+    <p>${of.deployment_type} (${place(of)}), at <strong>${hourly(of)}</strong>. What goes can't be brought back.</p>
     ${plan ? html`<${PlanView} plan=${plan} brief />` : planError
       ? html`<${Problem} error=${planError} /><${Note} look="soon" icon="alert">What goes couldn't be looked at. The cleanup looks for itself, and takes what belongs to the record.<//>`
       : html`<p class="loading" role="status">Looking at what is there; that takes up to 20 seconds…</p>`}
@@ -130,7 +130,7 @@ export function Hold({ items: [of], onClose, onDone }) {
   return html`<${Dialog} title=${`Hold ${of.blueprint_id}`} onClose=${onClose} busy=${busy} why=${why} actions=${html`
       <${Cancel} onClose=${onClose} busy=${busy} />
       <${Button} kind="primary" why=${why} onClick=${() => run(() => api.hold(of.blueprint_id, { reason: reason.trim(), until: soon(lasts) }))}>Hold<//>`}>
-    <p>Neither time nor a call ends it until the hold is over. It goes on costing: <strong>${hourly(of)}</strong>.</p>
+    <p>Neither time nor a call ends it until the hold is over. It goes on costing, at <strong>${hourly(of)}</strong>.</p>
     <${Field} label="Why"><input required value=${reason} onInput=${(event) => setReason(event.target.value)} maxlength="512" /><//>
     <${Choices} label="For" of=${HOLDS} value=${lasts} onChange=${setLasts} />
     <dl class="change"><div><dt>Held until</dt><dd><strong>${absolute(soon(lasts))}</strong></dd></div></dl>
@@ -162,7 +162,7 @@ export function Forget({ items: [of], onClose, onDone }) {
   return html`<${Dialog} title=${`Forget ${key}`} onClose=${onClose} busy=${busy} why=${why} actions=${html`
       <${Cancel} onClose=${onClose} busy=${busy}>Keep it<//>
       <${Button} kind="danger" why=${why} onClick=${() => run(() => api.forget(key, reason.trim()))}>Forget<//>`}>
-    <p><strong>Nothing is deleted.</strong> The record ends, and nobody looks after these any more; if they run, they cost: <strong>${hourly(of)}</strong>.</p>
+    <p><strong>Nothing is deleted.</strong> The record ends, and nobody looks after these any more; if they run, they go on costing, at <strong>${hourly(of)}</strong>.</p>
     <div class="plan-columns one"><section class="stays"><h3>Stays, and is forgotten <span>${ids.length}</span></h3>
       ${ids.length ? html`<ul>${ids.map(([kind, id]) => html`<li><code>${id}</code> <span class="kind">${kind}</span></li>`)}</ul>` : html`<p class="faint">The record names nothing.</p>`}</section></div>
     <${Field} label="Why no cleanup is needed"><input required value=${reason} onInput=${(event) => setReason(event.target.value)} maxlength="512" /><//>

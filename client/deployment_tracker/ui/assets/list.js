@@ -180,7 +180,7 @@ function Because({ of }) {
   if (of.failures > 1) parts.push(`${of.failures} times`);
   if (of.hold && (of.quarantined || of.last_error)) parts.push("held");
   if (of.hold && !of.quarantined && !of.last_error && of.hold.reason) parts.push(of.hold.reason);
-  if (of.incomplete && isLive(of) && of.status !== "Unknown") parts.push("incomplete");
+  if (of.incomplete && isLive(of)) parts.push("incomplete");
   return parts.length > 0 && html`<small class="because" title=${parts.join(", ")}>${parts.join(", ")}</small>`;
 }
 

@@ -49,10 +49,12 @@ export function Time({ at, past = "ago", empty = NONE }) {
 export function Countdown({ of }) {
   const now = useNow();
   if (of.status === "Terminated") return html`<span class="faint">over${of.ended_at && html` <${Time} at=${of.ended_at} />`}</span>`;
+  // What is ending has no time left to count.
+  if (of.status === "Terminating") return html`<span class="countdown">ending</span>`;
   if (!of.expires_at) return html`<span class="countdown soon"><${Icon} name="infinity" />No end</span>`;
   const seconds = left(of.expires_at, now);
-  // What is held or ending needs nobody for being late.
-  const isMinded = of.status === "Terminating" || (of.hold && !of.last_error);
+  // What is held needs nobody for being late.
+  const isMinded = of.hold && !of.last_error;
   const look = isMinded ? "" : seconds < 0 ? "bad" : seconds < SOON ? "soon" : "";
   const whole = (Date.parse(of.expires_at) - Date.parse(of.deployed_at)) / 1000;
   const spent = whole > 0 ? Math.min(1, Math.max(0, 1 - seconds / whole)) : 1;

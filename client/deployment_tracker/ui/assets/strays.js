@@ -5,7 +5,7 @@ import { api } from "./api.js";
 import { Away } from "./list.js";
 import { Button, Dialog, Field, Icon, Note, Problem, Time, useLoaded } from "./parts.js";
 import { Choices, HOUR, Typed, soon, useDone } from "./dialogs.js";
-import { NONE, who } from "./words.js";
+import { NONE, placed, who } from "./words.js";
 
 const SECONDS = 30;
 const HIDDEN = [400, 403, 404, 405];
@@ -39,7 +39,7 @@ export function Strays({ found, open }) {
       <tbody role="rowgroup">${items.map((of) => html`<tr role="row" key=${nameOf(of)} class=${isExempt(of) ? "dim" : ""}>
         <td role="cell" class="name"><code>${of.id}</code><small class="because">${of.kind}</small></td>
         <td role="cell" data-label="Type">${of.deployment_type || NONE}</td>
-        <td role="cell" data-label="Place" class="quiet">${Object.values(of.place || {}).join(", ") || NONE}</td>
+        <td role="cell" data-label="Place" class="quiet">${placed(of, of.id).map(([, value]) => value).join(", ") || NONE}</td>
         <td role="cell" data-label="First seen"><${Time} at=${of.first_seen_at} /></td>
         <td role="cell" data-label="Last seen"><${Time} at=${of.last_seen_at} /></td>
         <td role="cell" data-label="State">${isExempt(of) ? html`<span class="state held"><${Icon} name="hold" />Left alone</span><small class="because">${of.exempt.reason} (${who(of.exempt.by)}), <${Time} at=${of.exempt.until} /></small>`

@@ -3,19 +3,22 @@
 import { html, useState } from "./vendor/htm-preact.js";
 import { api } from "./api.js";
 import { Button, Icon, Note, Problem, Time, useLoaded } from "./parts.js";
-import { NONE, absolute, counted, eventDetails, eventLook, eventWord, isLive, isOver } from "./words.js";
+import { NONE, absolute, counted, eventDetails, eventLook, eventWord, isEnding, isLive, placed, withoutId } from "./words.js";
 
+// By the API's word: the look, the icon, and what the word means.
 const STATES = {
-  unseen: ["Not looked at yet", "calm", "unseen"], present: ["There", "calm", "present"], leaving: ["Leaving", "moving", "leaving"],
-  gone: ["Gone", "good", "gone"], kept: ["Kept", "held", "kept"],
+  unseen: ["calm", "unseen", "The tracker hasn't looked at it yet"], present: ["calm", "present", "It is there"], leaving: ["moving", "leaving", "Its deletion was asked for"],
+  gone: ["good", "gone", "It is proven gone"], kept: ["held", "kept", "It stays"],
 };
+const titled = (word) => word[0].toUpperCase() + word.slice(1);
 
 export function ResourceState({ of }) {
-  const [word, look, icon] = STATES[of.state || "unseen"] || [of.state, "calm", "unseen"];
-  return html`<span class="state ${look}"><${Icon} name=${icon} />${of.never_seen ? "Never seen" : word}</span>`;
+  const word = of.state || "unseen";
+  const [look, icon, meaning] = STATES[word] || ["calm", "unseen", ""];
+  return html`<span class="state ${look}" title=${meaning}><${Icon} name=${icon} />${titled(word)}${of.never_seen && ", never seen"}</span>`;
 }
 
-const where = (of) => Object.entries(of.place || {}).map(([name, value]) => html`<span class="place"><i>${name}</i> ${value}</span>`);
+const where = (of) => placed(of, of.id).map(([name, value]) => html`<span class="place"><i>${name}</i> ${value}</span>`);
 
 function ResourceTable({ label, resources }) {
   return html`<table class="plain-table" role="table" aria-label=${label}>
@@ -25,7 +28,7 @@ function ResourceTable({ label, resources }) {
       <td role="cell" data-label="Kind">${of.kind}</td>
       <td role="cell" data-label="Id"><code>${of.id}</code></td>
       <td role="cell" data-label="Place" class="quiet">${where(of)}</td>
-      <td role="cell" data-label="Proof or detail" class="proof">${of.proof && html`<span>${of.proof}</span>`}${of.detail && html`<span>${of.detail}</span>`}
+      <td role="cell" data-label="Proof or detail" class="proof">${of.proof && html`<span>${withoutId(of.proof, of.id, of.place?.full_id)}</span>`}${of.detail && html`<span>${of.detail}</span>`}
         ${of.gone_at && html`<small><${Time} at=${of.gone_at} /></small>`}${!of.proof && !of.detail && html`<span class="faint">${NONE}</span>`}</td>
     </tr>`)}</tbody></table>`;
 }
@@ -49,14 +52,18 @@ export function Timeline({ of }) {
   const events = [...of.events].reverse();
   if (!events.length) return html`<p class="empty-tab">Nothing has happened yet.</p>`;
   const older = events[events.length - 1].sequence - 1;
-  return html`<ol class="timeline">${events.map((event) => html`<li key=${event.sequence} class=${eventLook(event.type)}>
+  return html`${events.some((event) => event.round > 0) && html`<p class="tab-note">A round is one run of the cleanup; after one that failed there is another.</p>`}
+    <ol class="timeline">${events.map((event) => html`<li key=${event.sequence} class=${eventLook(event.type)}>
       <span class="when"><${Time} at=${event.at} /><small>${absolute(event.at)}</small></span>
       <div><strong>${eventWord(event.type)}</strong>${event.round > 0 && html` <span class="faint">round ${event.round}</span>`}
         <dl>${eventDetails(event).map(([name, text]) => html`<div><dt>${name}</dt><dd>${text}</dd></div>`)}</dl></div>
     </li>`)}</ol>${older > 0 && html`<p class="tab-note">${counted(older, "older event")} aren't kept in the record.</p>`}`;
 }
 
-const DELIVERY = { pending: ["On its way", "moving", "moving"], delivered: ["Delivered", "good", "gone"], stopped: ["Stopped by the receiver", "soon", "stop"], dead: ["Given up", "bad", "alert"] };
+const DELIVERY = {
+  pending: ["moving", "moving", "It is on its way"], delivered: ["good", "gone", "Its receiver took it"],
+  stopped: ["soon", "stop", "Its receiver wants no more"], dead: ["bad", "alert", "It was given up; it can be sent again"],
+};
 
 export function Deliveries({ of, say }) {
   const found = useLoaded(() => api.deliveries(of.blueprint_id), 10, [of.blueprint_id]);
@@ -77,10 +84,10 @@ export function Deliveries({ of, say }) {
   return html`<table class="plain-table" role="table" aria-label="Deliveries">
     <thead role="rowgroup"><tr role="row">${["State", "Id", "To", "Made", "Last attempt", "Again"].map((each) => html`<th role="columnheader" scope="col">${each}</th>`)}</tr></thead>
     <tbody role="rowgroup">${found.value.deliveries.map((each) => {
-      const [word, look, icon] = DELIVERY[each.state] || [each.state, "calm", "open"];
+      const [look, icon, meaning] = DELIVERY[each.state] || ["calm", "open", ""];
       const last = (each.attempts || []).at(-1);
       return html`<tr role="row" key=${each.id}>
-        <td role="cell" data-label="State"><span class="state ${look}"><${Icon} name=${icon} />${word}</span></td>
+        <td role="cell" data-label="State"><span class="state ${look}"><${Icon} name=${icon} />${titled(each.state)}</span><small class="because">${meaning}</small></td>
         <td role="cell" data-label="Id"><code>${each.id}</code></td>
         <td role="cell" data-label="To" class="quiet">${each.url}</td>
         <td role="cell" data-label="Made"><${Time} at=${each.created_at} /></td>
@@ -106,11 +113,17 @@ export function PlanView({ plan, brief }) {
     ${gone > 0 && html`<p class="faint">${counted(gone, "resource")} ${gone === 1 ? "is" : "are"} gone already.</p>`}
     ${(plan.problems || []).map((each) => html`<${Note} look="soon" icon="alert">${typeof each === "string" ? each : each.message || JSON.stringify(each)}<//>`)}
     ${(plan.not_looked_at || []).length > 0 && html`<${Note} look="soon" icon="late">Not looked at in time: ${plan.not_looked_at.join(", ")}<//>`}
-    ${!brief && plan.digest && html`<p class="faint digest">Digest <code title=${plan.digest}>${plan.digest}</code></p>`}
+    ${!brief && plan.digest && html`<p class="faint digest">Digest <code>${plan.digest}</code> stands for exactly this plan: <code>tracker end --plan</code> with it ends nothing if the plan has changed.</p>`}
   </div>`;
 }
 
 export function PlanTab({ of }) {
+  if (isLive(of)) return html`<${LivePlan} of=${of} />`;
+  return html`<h2 class="unseen">Plan</h2><p class="empty-tab">${isEnding(of) ? "It is ending already: there is nothing to plan. What is left of it is among its resources."
+    : "It is over: there is nothing to plan. What proved it gone stands with its resources."}</p>`;
+}
+
+function LivePlan({ of }) {
   const found = useLoaded(() => api.plan(of.blueprint_id), 0, [of.blueprint_id]);
   const [busy, setBusy] = useState(false);
   const again = async () => {
@@ -118,8 +131,7 @@ export function PlanTab({ of }) {
     await found.again();
     setBusy(false);
   };
-  const said = isOver(of) ? "It is over: this is its receipt." : isLive(of) ? "What a cleanup would delete now. Nothing is deleted by looking." : "Its cleanup is on its way.";
-  return html`<h2 class="unseen">Plan</h2><div class="tab-note with-button"><span>${said}</span>
+  return html`<h2 class="unseen">Plan</h2><div class="tab-note with-button"><span>What a cleanup would delete now. Nothing is deleted by looking.</span>
       <${Button} kind="small" why=${busy || (!found.value && !found.error) ? "It is being looked at." : ""} onClick=${again}>Look again<//></div>
     ${found.error && html`<${Problem} error=${found.error} />`}
     ${found.value ? html`<${PlanView} plan=${found.value} />` : !found.error && html`<p class="loading">Looking at what is there; that takes up to 20 seconds…</p>`}`;

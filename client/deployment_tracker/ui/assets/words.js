@@ -27,21 +27,17 @@ export function shape(of) {
 // Seconds until a time, below zero once it is over; null if there is none.
 export const left = (time, now) => (time ? (Date.parse(time) - now) / 1000 : null);
 
-// "2 h 5 min": the two largest units, rounded down; below five minutes to the second.
+// "2 h 5 min": its two largest units, rounded to the nearest, as the command line says it (`length` of its times.py).
 export function length(seconds) {
-  let rest = Math.max(0, Math.floor(seconds));
-  if (rest < 300) {
-    const minutes = Math.floor(rest / 60);
-    return minutes ? `${minutes} min ${String(rest % 60).padStart(2, "0")} s` : `${rest} s`;
-  }
+  const grain = seconds < 300 ? 1 : seconds < 86400 ? 60 : 3600;
+  let rest = Math.max(0, Math.floor(seconds / grain + 0.5) * grain);
   const parts = [];
   for (const [unit, size] of UNITS) {
     const count = Math.floor(rest / size);
-    if (count && unit !== "s") parts.push(`${count} ${unit}`);
+    if (count) parts.push(`${count} ${unit}`);
     rest -= count * size;
-    if (parts.length === 2 || (parts.length && !count)) break;
   }
-  return parts.join(" ");
+  return parts.join(" ") || "0 s";
 }
 
 export const relative = (seconds, past = "ago") =>
@@ -51,7 +47,8 @@ const absoluteFormat = new Intl.DateTimeFormat("en-GB", {
   weekday: "short", day: "numeric", month: "short", year: "numeric",
   hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
 });
-export const absolute = (time) => (time ? absoluteFormat.format(new Date(time)) : "");
+// To the second, rounded up: an end that is shown is never before the real one.
+export const absolute = (time) => (time ? absoluteFormat.format(new Date(Math.ceil(new Date(time) / 1000) * 1000)) : "");
 
 export function money(amount, currency = "USD") {
   const digits = amount !== 0 && amount < 0.01 ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
@@ -63,7 +60,7 @@ export function money(amount, currency = "USD") {
 }
 // What isn't known is never a number.
 export const rate = (of) => (of.cost_per_hour ? money(of.cost_per_hour.amount, of.cost_per_hour.currency) : NONE);
-export const hourly = (of) => (of.cost_per_hour ? `${rate(of)} an hour` : "unknown cost");
+export const hourly = (of) => (of.cost_per_hour ? `${rate(of)} an hour` : "an unknown price");
 
 // By currency: {"USD": 12.5}.
 export function sums(items, amountOf) {
@@ -88,22 +85,22 @@ export function place(of) {
 
 export const who = (arn) => (arn || "").split(":").pop().replace(/^assumed-role\//, "") || NONE;
 
-// Its state in one word, with the look of it: bad, soon, moving, held, over, calm.
+// Its state in one word, the API's where it has one, with the look of it: bad, soon, moving, held, over, calm.
 export function state(of, now) {
   const seconds = left(of.expires_at, now);
-  if (isOver(of)) return { word: "Over", look: "over", icon: "over" };
-  if (isEnding(of)) return { word: "Ending", look: "moving", icon: "moving" };
+  if (isOver(of)) return { word: "Terminated", look: "over", icon: "over" };
+  if (isEnding(of)) return { word: "Terminating", look: "moving", icon: "moving" };
   if (of.quarantined) return { word: "Quarantined", look: "bad", icon: "stop" };
-  if (of.last_error) return { word: "Cleanup failing", look: "bad", icon: "alert" };
+  if (of.last_error) return { word: "Failing", look: "bad", icon: "alert" };
   if (of.hold) return { word: "Held", look: "held", icon: "hold" };
   if (seconds !== null && seconds < 0) return { word: "Overdue", look: "bad", icon: "late" };
   if (seconds !== null && seconds < SOON) return { word: "Expiring soon", look: "soon", icon: "late" };
-  if (of.status === "Failed") return { word: "Failed start", look: "soon", icon: "alert" };
-  if (of.status === "Unknown") return { word: of.incomplete ? "Incomplete" : "Unknown", look: "soon", icon: "open" };
+  if (of.status === "Failed") return { word: "Failed", look: "soon", icon: "alert" };
+  if (of.status === "Unknown") return { word: "Unknown", look: "soon", icon: "open" };
   return { word: "Active", look: "calm", icon: "active" };
 }
 
-export const GROUPS = ["Needs someone", "Held", "Ending", "Running", "Over"];
+export const GROUPS = ["Needs someone", "Held", "Terminating", "Running", "Terminated"];
 export function group(of, now) {
   const seconds = left(of.expires_at, now);
   if (isOver(of)) return 4;
@@ -150,7 +147,8 @@ export function matches(of, filters, now) {
   );
 }
 
-const EVENTS = {
+// The command line says the same (`EVENTS` of its telling.py).
+export const EVENTS = {
   registered: "Registered", amended: "Amended", moved: "Moved to another key", planned: "Plan drawn, nothing deleted",
   terminating: "Cleanup began", resource_gone: "Proven gone", cleanup_succeeded: "Everything proven gone",
   cleanup_failed: "Cleanup failed", cleanup_paused: "Cleanup paused by the brake", quarantined: "Given up until someone looks",
@@ -167,23 +165,47 @@ export const eventLook = (type) => LOOKS[type] || "calm";
 // What else an event tells, as pairs of a name and a text.
 export function eventDetails(event) {
   const told = { ...event.detail };
-  const found = [];
-  for (const [name, value] of Object.entries(told)) {
-    if (value === null || value === "" || value === undefined) continue;
-    const text =
-      name === "before" && event.type === "expiring" ? `${length(value)} before its end`
-      : /^\d{4}-\d\d-\d\dT/.test(String(value)) ? absolute(value)
-      : name === "by" || name === "requested_by" ? who(String(value))
-      : typeof value === "object" ? summary(value)
-      : String(value);
-    found.push([name.replaceAll("_", " "), text]);
-  }
-  return found;
+  if (event.type === "extended") told.from ||= "no end";
+  // They differ by the seconds until the warning was written.
+  if (told.before) delete told.left;
+  return Object.entries(told)
+    .filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
+    .map(([name, value]) => [name.replaceAll("_", " "), detail(name, value, told)]);
+}
+
+function detail(name, value, told) {
+  if (name === "before" && typeof value === "number") return `${length(value)} before its end`;
+  if (name === "left" && typeof value === "number") return length(value);
+  if (name === "cost" && value.currency) return `${money(value.so_far, value.currency)} so far`;
+  if (name === "never_seen") return "by the tracker";
+  if (name === "proof") return withoutId(value, told.id);
+  if (name === "by" || name === "requested_by") return who(String(value));
+  if (/^\d{4}-\d\d-\d\dT/.test(String(value))) return absolute(value);
+  return typeof value === "object" ? summary(value) : String(value);
 }
 
 function summary(value) {
   if (Array.isArray(value)) return value.map((each) => (typeof each === "object" ? summary(each) : each)).join(", ");
-  return Object.entries(value).map(([name, each]) => `${name} ${typeof each === "object" && each ? summary(each) : each}`).join(", ");
+  // Counts are said as people count: 2 gone, 1 kept.
+  return Object.entries(value).map(([name, each]) => (typeof each === "number" ? `${each} ${name}` : `${name} ${typeof each === "object" && each ? summary(each) : each}`)).join(", ");
+}
+
+// How many resources are in each state: "2 gone, 1 kept".
+export function counts(resources) {
+  const found = {};
+  for (const { state = "unseen" } of resources) found[state] = (found[state] || 0) + 1;
+  return summary(found);
+}
+
+// What a provider said without the ids that it repeats, which stand beside it.
+export function withoutId(text, ...ids) {
+  return ids.filter(Boolean).reduce((rest, id) => rest.replaceAll(` ${id}:`, ":"), text);
+}
+
+// A place as pairs: only what is known of it, and nothing twice, nor what is said beside it.
+export function placed(of, ...said) {
+  const known = new Set(said);
+  return Object.entries(of.place || {}).filter(([, value]) => value && !known.has(value) && known.add(value));
 }
 
 export const counted = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;

@@ -82,7 +82,12 @@ def _is_done_with(
     try:
         handle(read(message["body"], now))
     except Stale as stale:
-        logger.warning("a stale event is dropped", extra={"reason": stale.message})
+        if stale.taken_at is None or _sent_at(message) < stale.taken_at:
+            logger.warning("a stale event is dropped", extra={"reason": stale.message})
+        else:
+            # By the queue's clock it came after the registration, by its own time before: a clock is wrong, or it was held up for
+            # long. What should end must not live on unseen, and what should live must not end.
+            bury(message["body"], f"it came after that: {stale.message}", queue=dead_letters)
     except Problem as problem:
         if _may_yet_be_handled(problem, message, now):
             logger.warning("an event can't be handled yet", extra={"reason": problem.message})
@@ -98,5 +103,9 @@ def _may_yet_be_handled(problem: Problem, message: dict[str, Any], now: datetime
     """Whether an event may be handled later: a malformed one never, another within an hour, since events come out of order."""
     if isinstance(problem, Invalid):
         return False
-    sent_at = datetime.fromtimestamp(int(message["attributes"]["SentTimestamp"]) / 1000, UTC)
-    return (now - sent_at).total_seconds() < TRIED_SECONDS
+    return (now - _sent_at(message)).total_seconds() < TRIED_SECONDS
+
+
+def _sent_at(message: dict[str, Any]) -> datetime:
+    """Return when the queue was given a message, by its own clock."""
+    return datetime.fromtimestamp(int(message["attributes"]["SentTimestamp"]) / 1000, UTC)

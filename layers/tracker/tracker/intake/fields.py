@@ -76,17 +76,20 @@ PROVIDERS = (
 
 
 def fill(deployment: Deployment, request: RegistrationRequest, settings: Settings) -> Deployment:
-    """Return the deployment with the fields that a registration and an amendment both may set. Invalid if one is wrong."""
+    """Return the deployment with the fields that a registration and an amendment both may set. Invalid if one is wrong.
+
+    What the deployment has already isn't checked anew: a setting that was narrowed since must not keep anyone from handing in an id.
+    """
     type_ = entry(deployment.deployment_type)
     filled = msgspec.structs.replace(
         deployment,
         provider=_provider(request.provider),
         region=_region(request.region, type_),
         resource_spec=_resource_spec(request.resource_spec or ResourceSpec()),
-        resource_ids=_resource_ids(request.resource_ids or {}, type_, settings),
-        cleanup_webhook=_webhook(request.cleanup_webhook, settings),
+        resource_ids=_resource_ids(request.resource_ids or {}, deployment.resource_ids, type_, settings),
+        cleanup_webhook=_webhook(request.cleanup_webhook, deployment.cleanup_webhook, settings),
         webhook_events=_webhook_events(request.webhook_events or []),
-        metadata=_metadata(request.metadata or {}, type_, settings),
+        metadata=_metadata(request.metadata or {}, deployment.metadata, type_, settings),
         owner=None if request.owner is None else check_owner(request.owner),
         labels=_labels(request.labels or {}),
         cost_per_hour=_price(request.cost_per_hour),
@@ -196,13 +199,16 @@ def _number(field: str, value: float, least: float, most: float = SIZE_MAX) -> N
         raise Invalid(field, value, f"a number from {least:g} to {most:g}")
 
 
-def _resource_ids(ids: dict[str, Any], type_: Entry, settings: Settings) -> dict[str, str | list[str]]:
+def _resource_ids(
+    ids: dict[str, Any], before: dict[str, str | list[str]], type_: Entry, settings: Settings
+) -> dict[str, str | list[str]]:
     for key, value in ids.items():
         if key not in type_.ids:
             raise Invalid(cut(f"resource_ids.{key}"), "an unknown key", f"one of {', '.join(type_.ids)}")
         form = type_.ids[key]
-        _check_ids(f"resource_ids.{key}", value, form)
-        if form.guard and not all(settings.allows(form.guard, each) for each in ids_in(value)):
+        known = ids_in(before.get(key, []))
+        _check_ids(f"resource_ids.{key}", value, known, form)
+        if form.guard and not all(each in known or settings.allows(form.guard, each) for each in ids_in(value)):
             raise Invalid(f"resource_ids.{key}", value, f"a {form.guard} that this stack's settings allow")
     count = sum(len(ids_in(value)) for value in ids.values())
     if count > RESOURCES_MAX:
@@ -210,7 +216,7 @@ def _resource_ids(ids: dict[str, Any], type_: Entry, settings: Settings) -> dict
     return ids
 
 
-def _check_ids(field: str, value: Any, form: Form) -> None:
+def _check_ids(field: str, value: Any, known: list[str], form: Form) -> None:
     wanted = f"an id such as {form.example}"
     if not isinstance(value, str | list) or not all(isinstance(each, str) for each in value):
         raise Invalid(field, describe(value), f"{wanted}{', or an array of them' if form.many else ''}", malformed=True)
@@ -219,18 +225,18 @@ def _check_ids(field: str, value: Any, form: Form) -> None:
     if isinstance(value, list) and (not value or len(set(value)) < len(value)):
         raise Invalid(field, value, "at least one id, and none twice")
     for each in ids_in(value):
-        if not form.matches(each):
+        if each not in known and not form.matches(each):
             raise Invalid(field, each, wanted)
 
 
-def _metadata(metadata: dict[str, Any], type_: Entry, settings: Settings) -> dict[str, str]:
+def _metadata(metadata: dict[str, Any], before: dict[str, str], type_: Entry, settings: Settings) -> dict[str, str]:
     for key, value in metadata.items():
         _text("metadata", key, METADATA_KEY_MAX)
         field = f"metadata.{key}"
         if not isinstance(value, str):
             raise Invalid(field, describe(value), "a string", malformed=True)
         form = type_.metadata.get(key)
-        if form is None:
+        if form is None or value == before.get(key):
             continue
         # The value itself may be a secret.
         got = f"{len(value)} characters"
@@ -250,7 +256,7 @@ def _with_place(deployment: Deployment, before: dict[str, str], settings: Settin
         return deployment
     type_ = entry(deployment.deployment_type)
     if isinstance(deployment.provider, dict) and "DockerRemote" in deployment.provider:
-        return _on_remote_engine(deployment, str(deployment.provider["DockerRemote"]), settings)
+        return _on_remote_engine(deployment, str(deployment.provider["DockerRemote"]), before, settings)
     place = msgspec.structs.asdict(settings.local_place) if settings.local_place else {}
     here = {key: value for key, value in place.items() if key in type_.metadata}
     if not here or not all(here.values()):
@@ -265,18 +271,19 @@ def _with_place(deployment: Deployment, before: dict[str, str], settings: Settin
     return msgspec.structs.replace(deployment, metadata=here | deployment.metadata)
 
 
-def _on_remote_engine(deployment: Deployment, host: str, settings: Settings) -> Deployment:
+def _on_remote_engine(deployment: Deployment, host: str, before: dict[str, str], settings: Settings) -> Deployment:
     """Return the deployment with the engine that the provider names as its place. Invalid if no setting allows that."""
     endpoint = host if "://" in host else f"tcp://{host}:{DOCKER_TLS_PORT}"
     form = entry(deployment.deployment_type).metadata.get("docker_host")
-    if form is None or not form.matches(endpoint) or not settings.allows("endpoint", endpoint):
+    is_known = endpoint == before.get("docker_host")
+    if not is_known and not (form and form.matches(endpoint) and settings.allows("endpoint", endpoint)):
         wanted = "an engine that AllowedEndpoints allows, or metadata.docker_host"
         raise Invalid("provider.DockerRemote", host, wanted)
     return msgspec.structs.replace(deployment, metadata=deployment.metadata | {"docker_host": endpoint})
 
 
-def _webhook(url: str | None, settings: Settings) -> str | None:
-    if url is not None:
+def _webhook(url: str | None, before: str | None, settings: Settings) -> str | None:
+    if url is not None and url != before:
         check_url(url, settings)
     return url
 

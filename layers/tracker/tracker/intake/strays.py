@@ -17,7 +17,7 @@ from tracker.intake.registration import parse_registration
 from tracker.intake.shapes import describe
 from tracker.intake.times import read_time
 from tracker.model.catalogue import entry, missing
-from tracker.model.deployment import KEY_MAX, Deployment, format_time
+from tracker.model.deployment import DEPLOYMENT_TYPES, KEY_MAX, Deployment, format_time
 from tracker.model.errors import Invalid, NotFound
 from tracker.model.places import Place
 from tracker.model.settings import Settings
@@ -117,6 +117,8 @@ def _parsed(
     }
     if place.region is not None:
         body["region"] = place.region
+    # What was rented goes also if no more of its type may be registered.
+    settings = msgspec.structs.replace(settings, enabled_types=list(DEPLOYMENT_TYPES))
     return parse_registration(body, settings, now=now, registered_by=by, generation="none")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools import Logger
 
-from tracker.clients import is_throttled
+from tracker.clients import is_passing
 from tracker.lifecycle.horizon import HORIZON, DueQueue
 from tracker.lifecycle.workflow import Workflow
 from tracker.model import moments
@@ -117,7 +117,7 @@ class Transitions:
         if old.incomplete:
             seconds = max(seconds, INCOMPLETE_DEADLINE)
         cleanup = msgspec.structs.replace(
-            old.cleanup,
+            moments.with_wait(old, now),
             round=old.cleanup.round + 1,
             reason=clipped(reason, 512),
             requested_by=clipped(requested_by, 256),
@@ -176,7 +176,7 @@ class Transitions:
         except Exception as error:
             # The record is Terminating already, and the watchdog will start the workflow: the caller can do nothing about it.
             logger.exception("the workflow can't be started", extra={"blueprint_id": deployment.blueprint_id})
-            if is_throttled(error) and deployment.due_at is not None:
+            if is_passing(error) and deployment.due_at is not None:
                 self._put_off(DueKey(due_at=deployment.due_at, blueprint_id=deployment.blueprint_id), after(error))
 
     def _put_off(self, due: DueKey, by: timedelta) -> None:
@@ -200,7 +200,8 @@ def check_live(deployment: Deployment, change: str) -> None:
 
 def after(error: Exception) -> timedelta:
     """Return how long a record waits for its next turn after such an error."""
-    return timedelta(seconds=random.uniform(*THROTTLED)) if is_throttled(error) else POSTPONED  # noqa: S311 - jitter, no secret
+    is_soon = is_passing(error) or isinstance(error, Contended)
+    return timedelta(seconds=random.uniform(*THROTTLED)) if is_soon else POSTPONED  # noqa: S311 - jitter, no secret
 
 
 def contended(key: str) -> Contended:

@@ -29,10 +29,14 @@ LATE_ID = "late_id"
 
 
 class Stale(Problem):
-    """The event is older than the registration that it finds."""
+    """The event says that it is older than the registration that it finds, which was taken at `taken_at` by our own clock.
+
+    `taken_at` is None if nothing depends on it, since what it finds doesn't live any more.
+    """
 
     status = 409
     code = "stale"
+    taken_at: datetime | None = None
 
 
 class TooEarly(Problem):
@@ -190,7 +194,7 @@ class RequestTransitions(Transitions):
             amended = self._timed(amended)
         if cleanup.is_failing:
             now = self._clock()
-            cleanup = msgspec.structs.replace(cleanup, next_attempt_at=format_time(now))
+            cleanup = msgspec.structs.replace(moments.with_wait(old, now), next_attempt_at=format_time(now))
             if cleanup.quarantined:
                 cleanup = msgspec.structs.replace(cleanup, quarantined=False, failures=0, first_failed_at=None)
             amended = msgspec.structs.replace(amended, cleanup=cleanup)
@@ -239,12 +243,20 @@ class RequestTransitions(Transitions):
 def _may_begin(old: Deployment, asked_at: datetime | None) -> bool:
     """Whether a round of it may begin: not if it isn't live. Stale, TooEarly."""
     if asked_at is not None and asked_at < parse_time(old.registered_at).replace(microsecond=0):
-        raise Stale(f"{old.blueprint_id!r} was registered after that")
+        stale = Stale(f"{old.blueprint_id!r} was registered after that")
+        stale.taken_at = _taken_at(old) if old.is_live else None
+        raise stale
     if old.status == "Terminated":
         ended_at = old.cleanup.ended_at
         if asked_at is not None and ended_at and asked_at >= parse_time(ended_at).replace(microsecond=0):
             raise TooEarly(f"{old.blueprint_id!r} was Terminated before that")
     return old.is_live
+
+
+def _taken_at(deployment: Deployment) -> datetime:
+    """Return when a registration was taken, by our own clock as long as the record keeps that: that of an event has the event's time."""
+    first = deployment.events[0] if deployment.events else None
+    return parse_time(first.at if first and first.type == "registered" else deployment.registered_at)
 
 
 def _elsewhere(resource: Resource) -> Resource:

@@ -255,17 +255,18 @@ class RoundTransitions(Transitions):
         if error.error_class == "plan_changed":
             return self._after_another_plan(old, error)
         failures = cleanup.failures + 1
-        first = parse_time(cleanup.first_failed_at) if cleanup.first_failed_at else now
+        first, waited = (parse_time(cleanup.first_failed_at), cleanup.waited) if cleanup.first_failed_at else (now, 0)
         if error.error_class in CANT_MEND_ITSELF:
             quarantined = failures >= self._settings.unmendable_rounds
         else:
-            quarantined = now - first >= timedelta(days=self._settings.retry_days)
+            quarantined = now - first >= timedelta(days=self._settings.retry_days, seconds=waited)
         next_attempt = None if quarantined else now + _gap(failures)
         cleanup = msgspec.structs.replace(
             cleanup,
             failures=failures,
             total_failures=max(cleanup.total_failures, cleanup.failures) + 1,
             first_failed_at=format_time(first),
+            waited=waited,
             last_error=error,
             next_attempt_at=format_time(next_attempt) if next_attempt else None,
             quarantined=quarantined,

@@ -16,7 +16,7 @@ from tracker.lifecycle.base import TRIES, Transitions, contended
 from tracker.lifecycle.workflow import Workflow
 from tracker.model.catalogue import missing
 from tracker.model.clock import utc_now
-from tracker.model.deployment import Deployment, clipped, format_time, parse_time
+from tracker.model.deployment import Deployment, clipped, format_time, parse_time, renumbered
 from tracker.model.errors import Conflict, NotFound
 from tracker.model.places import Place
 from tracker.model.settings import Settings
@@ -200,7 +200,8 @@ class StrayLifecycle(Transitions):
         if "-" not in stray.mark:
             return describe(stray, _beginning_with(stray.mark))
         if not recorded:
-            return describe(stray, stray.mark)
+            # Its record may have been there, and be purged by now.
+            return renumbered(describe(stray, stray.mark), self._clock())
         wanted = describe(stray, str(uuid4()))
         if lacking := missing(wanted):
             text = f"{stray.key!r} was left by a deployment that has ended. Hand its id in to that record by PATCH; alone it can't be adopted"

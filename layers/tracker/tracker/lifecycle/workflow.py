@@ -6,19 +6,23 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tracker.clients import client, patient_client
-from tracker.model.deployment import Deployment
+from tracker.model.deployment import Deployment, parse_time
 from tracker.model.errors import PlanUnseen
 
 # `unknown`: no execution has that name.
 ExecutionStatus = Literal["running", "closed", "unknown"]
 
 
-def execution_name(generation: str, round_: int) -> str:
-    """Return the name of a round's execution: at most 80 characters of [A-Za-z0-9-].
+def execution_name(deployment: Deployment) -> str:
+    """Return the name of the execution of a deployment's round: at most 80 characters of [A-Za-z0-9-].
 
-    Step Functions keeps the name of a closed execution for 90 days, in which no other can have it.
+    Step Functions keeps the name of a closed execution for 90 days, in which no other can have it, and a start under it begins nothing.
+    So rounds that are counted anew under an older generation have names of their own.
     """
-    return f"{generation}-{round_}"
+    cleanup = deployment.cleanup
+    name = f"{deployment.generation}-{cleanup.round}"
+    asked_at = parse_time(cleanup.requested_at).timestamp() if cleanup.requested_at else 0
+    return f"{name}-{cleanup.renumbered}" if 0 < cleanup.renumbered <= asked_at else name
 
 
 class Workflow:
@@ -36,7 +40,7 @@ class Workflow:
             "round": deployment.cleanup.round,
             "retry_after": 0,
         }
-        name = execution_name(deployment.generation, deployment.cleanup.round)
+        name = execution_name(deployment)
         try:
             client("stepfunctions").start_execution(
                 stateMachineArn=self._arn, name=name, input=msgspec.json.encode(state).decode()
@@ -46,7 +50,7 @@ class Workflow:
 
     def execution_status(self, deployment: Deployment) -> ExecutionStatus:
         """Return the status of the execution of a deployment's round."""
-        name = execution_name(deployment.generation, deployment.cleanup.round)
+        name = execution_name(deployment)
         arn = self._arn.replace(":stateMachine:", ":execution:", 1) + ":" + name
         try:
             status = client("stepfunctions").describe_execution(executionArn=arn)["status"]

@@ -182,11 +182,13 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
     """The progress of the cleanup. Times are RFC 3339 in UTC.
 
     `failures` counts the failed rounds since someone last asked for the cleanup by hand: the gaps between rounds and the
-    quarantine follow from it. `total_failures` counts all that ever failed. `looks` counts how often what was proven gone was looked
+    quarantine follow from it. `waited` are the seconds since `first_failed_at` in which a round was due and didn't begin, since the
+    deployment was held or the brake was on: it wasn't tried then. `total_failures` counts all that ever failed. `looks` counts how often what was proven gone was looked
     at again. `plan` is the digest of the plan that the caller approved: nothing else may be deleted. `without_plan` says what was to become
     of the deployment when that plan was approved, and still is if another one is found: a cleanup without a plan (`retry`), none before
     someone looks at it (`quarantine`), or nothing but its end. `by_mark` says that the deployment
     was looked for by its mark, because ids were missing; `nothing_found_at` is when that first found nothing in this round.
+    `renumbered` is the epoch second since which rounds are counted under a generation that may have had others of the same numbers.
     """
 
     round: int = 0
@@ -198,6 +200,7 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
     failures: int = 0
     total_failures: int = 0
     first_failed_at: str | None = None
+    waited: int = 0
     last_error: CleanupError | None = None
     next_attempt_at: str | None = None
     quarantined: bool = False
@@ -208,6 +211,7 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
     nothing_found_at: str | None = None
     plan: str = ""
     without_plan: Literal["", "retry", "quarantine"] = ""
+    renumbered: int = 0
 
     @property
     def is_failing(self) -> bool:
@@ -216,7 +220,7 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One committed fact. `sequence` numbers the facts of a generation from 1, without gaps unless the record was lost and put back."""
+    """One committed fact. `sequence` numbers the facts of a generation from 1, without gaps unless it was renumbered."""
 
     sequence: int
     type: EventType
@@ -272,6 +276,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     def is_live(self) -> bool:
         """Whether it is Active, or Failed or Unknown, which callers say of a deployment that didn't start or can't be seen."""
         return self.status in LIVE
+
+
+def renumbered(deployment: Deployment, now: datetime) -> Deployment:
+    """Return a deployment whose generation may have had rounds and facts that its record doesn't know of: no name of theirs comes again.
+
+    Facts are numbered on from the minutes since 1970: no deployment has had more of them than one a minute.
+    """
+    at = int(now.timestamp())
+    cleanup = msgspec.structs.replace(deployment.cleanup, renumbered=at)
+    return msgspec.structs.replace(deployment, sequence=max(deployment.sequence, at // 60), cleanup=cleanup)
 
 
 def ids_named(deployment: Deployment, key: str) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from tracker.model.deployment import Deployment, Hold, epoch, expiry, parse_time
+from tracker.model.deployment import Cleanup, Deployment, Hold, epoch, expiry, parse_time
 
 # Seconds before the end. Each is for deployments that live at least twice as long.
 DEFAULT_WARNINGS = (86_400, 3600)
@@ -59,6 +59,14 @@ def begins_at(deployment: Deployment) -> int | None:
     if is_pending(deployment) and cleanup.requested_at:
         return epoch(parse_time(cleanup.requested_at))
     return expiry(deployment)
+
+
+def with_wait(deployment: Deployment, now: datetime) -> Cleanup:
+    """Return the cleanup of a deployment whose next round begins now, with the time for which that was due and didn't begin."""
+    cleanup = deployment.cleanup
+    begins = begins_at(deployment) if deployment.is_live and cleanup.first_failed_at else None
+    late = 0 if begins is None else int(now.timestamp()) - begins
+    return msgspec.structs.replace(cleanup, waited=cleanup.waited + late) if late > 0 else cleanup
 
 
 def hold_in_force(deployment: Deployment, now: datetime) -> Hold | None:

@@ -65,6 +65,11 @@ def read_ref(body: str) -> DeliveryRef:
     return DeliveryRef(announced.data.blueprint_id, announced.id)
 
 
+def generation_of(webhook_id: str) -> str:
+    """Return the generation of the deployment that a delivery is about, which begins its id."""
+    return webhook_id.rpartition("-")[0]
+
+
 # The schedule
 
 

@@ -16,8 +16,6 @@ from tracker.notify.announcements import Topic
 from tracker.store.table import STRAY, read_image, read_stray_image
 from tracker.watch.measures import Measure, counted, measures
 
-# The longest message that SQS takes, less its attributes.
-MESSAGE_BYTES = 250_000
 # The seconds for which the stream brings again what can't be published. After them it is set aside, and its shard goes on.
 TRIED_SECONDS = 900
 # The errors of SNS about a message that it will never take. All other errors may pass.
@@ -69,14 +67,12 @@ class Publisher:
             self._count(measures(deployment, event))
 
     def _set_aside(self, record: dict[str, Any], reason: str) -> None:
-        """Keep a version with its content, so that it doesn't hold up others and can be announced later."""
+        """Keep a version with its content, so that it doesn't hold up others and can be announced later.
+
+        It always fits: an item has at most 400 KB, as JSON within JSON at most twice as many, and SQS takes 1 MB.
+        """
         change = {name: value for name, value in record["dynamodb"].items() if name != "OldImage"}
-        content = msgspec.json.encode(record | {"dynamodb": change})
-        if len(content) > MESSAGE_BYTES:
-            # The record itself still has these.
-            image = {name: value for name, value in change["NewImage"].items() if name not in ("resources", "events")}
-            content = msgspec.json.encode(record | {"dynamodb": change | {"NewImage": image}})
-        bury(content.decode(), reason, queue=self._aside)
+        bury(msgspec.json.encode(record | {"dynamodb": change}).decode(), reason, queue=self._aside)
 
 
 def is_final(error: Exception, record: dict[str, Any]) -> bool:

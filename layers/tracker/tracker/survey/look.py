@@ -4,7 +4,9 @@ A place that can't be seen as a whole is blind, and nothing there changes.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from datetime import datetime
+from threading import Thread
 from typing import Literal
 
 import msgspec
@@ -26,7 +28,29 @@ from tracker.survey.claims import Unclaimed
 # `unable`: the type's file can't look for marks.
 Outcome = Literal["surveyed", "blind", "unable"]
 
+TOO_LONG = "it can't be seen as a whole in the time of a survey"
+
 logger = Logger(child=True)
+
+
+def within[T](seconds: float, call: Callable[[], T]) -> T:
+    """Return what a call returns, and raise what it raises. Busy if it takes longer; it then ends by its own limits, and nobody hears of it.
+
+    Each of a provider's calls has limits of time, and a place takes many calls: a provider that hangs must not take the next place's turn.
+    """
+    future = Future[T]()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    wait([future], max(0.0, seconds))
+    if not future.done():
+        raise Busy(TOO_LONG)
+    return future.result()
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -74,17 +98,21 @@ class Surveyor:
         finder = engine.module_of(deployment)
         if not isinstance(finder, Finder):
             return None
-        seen = []
-        with engine.translated(place.deployment_type):
-            try:
-                for found in finder.find(deployment, self._settings, None):
-                    seen.append(Sighting(found.resource, found.key, found.mark, found.made_at))
-                    if time_left() <= 0:
-                        raise Busy("it has more than can be listed in the time of a survey")
-            except PlaceGone:
-                # And everything in it.
-                return []
-        return seen
+
+        def find() -> list[Sighting]:
+            seen = []
+            with engine.translated(place.deployment_type):
+                try:
+                    for found in finder.find(deployment, self._settings, None):
+                        seen.append(Sighting(found.resource, found.key, found.mark, found.made_at))
+                        if time_left() <= 0:
+                            raise Busy(TOO_LONG)
+                except PlaceGone:
+                    # And everything in it.
+                    return []
+            return seen
+
+        return within(time_left(), find)
 
     def _sighted(self, seen: Sighting, place: Place) -> Stray | None:
         """Record a sighting. None if it comes to nothing, also if what is stored of the stray can't be read."""

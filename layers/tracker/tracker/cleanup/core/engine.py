@@ -43,6 +43,8 @@ from tracker.model.settings import Settings
 CALL_NEEDS = 60
 POLL_MIN = 5
 POLL_SHARE = 20
+# The keys of a place that no thing ever leaves.
+SEEN_IN = frozenset({"account", "location", "region"})
 # So many looks in a row must find nothing before a not-found is believed of what may only not show yet.
 LOOKS = 3
 
@@ -82,6 +84,7 @@ def discover(deployment: Deployment, settings: Settings) -> Discovery:
     if not found:
         raise Refused("missing_id", "nothing was discovered that belongs to it")
     _check_discovery(deployment, found, module.KINDS)
+    _check_places(deployment.resources, found)
     resources = merged(deployment.resources, found)
     if len(resources) > RESOURCES_MAX:
         raise Refused("bad_id", f"{len(resources)} resources; at most {RESOURCES_MAX} can be kept on a record")
@@ -311,6 +314,18 @@ def _check_discovery(deployment: Deployment, found: list[Resource], kinds: Mappi
         if (kind, id_) not in keys:
             text = f"its discovery left out resource_ids.{key} {id_}"
             raise Refused("workflow", f"a defect of {deployment.deployment_type}: {text}")
+
+
+def _check_places(known: list[Resource], found: list[Resource]) -> None:
+    """Refuse a discovery that looks elsewhere for what was seen and isn't gone, since a setting or the record has changed: there it still is."""
+    seen = {resource.key: resource.place for resource in known if resource.seen and not resource.is_done}
+    for resource in found:
+        before = seen.get(resource.key, {})
+        for key in SEEN_IN & before.keys():
+            now = resource.place.get(key, before[key])
+            if now != before[key]:
+                text = f"{resource.kind} {resource.id} was seen in {key} {before[key]}, and now it should be in {now}"
+                raise Refused("bad_id", f"{text}: correct the record, or the setting")
 
 
 @contextmanager
