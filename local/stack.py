@@ -58,7 +58,10 @@ class Running(msgspec.Struct, frozen=True):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment in which `curl`, the AWS CLI and every SDK lead to this stack, and to no account."""
+        """The environment in which `curl`, every SDK and the AWS CLI lead to this stack, and to no account.
+
+        Of the AWS CLI the versions from 2.13 on; in version 1 `aws sqs` wants `--endpoint-url` as well.
+        """
         return {
             "API": self.api,
             "REGION": self.region,
@@ -125,12 +128,12 @@ class Stack:
     @cached_property
     def api(self) -> Api:
         """`stack.api("POST", "/deployments", {...})`, signed."""
-        return Api(self.running.api, REGION, Credentials(*CREDENTIALS.values()))
+        return Api(self.running.api, self.running.region, Credentials(*CREDENTIALS.values()))
 
     def client(self, service: str) -> Any:
         """A boto3 client of a service of this stack (EC2's leads to the stand-in)."""
         endpoint = self.running.ec2_endpoint if service == "ec2" else self.running.endpoint
-        return client_of(service, endpoint)
+        return client_of(service, endpoint, region=self.running.region)
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
         """Invoke a function (`Expire`) as a schedule does, which tries again while the account's concurrency is used up. Return its answer.
@@ -138,9 +141,8 @@ class Stack:
         LocalError if the function itself failed.
         """
         name = self.outputs[f"{function}FunctionName"]
-        answer = client_of("lambda", self.running.endpoint, attempts=10).invoke(
-            FunctionName=name, Payload=json.dumps(event)
-        )
+        functions = client_of("lambda", self.running.endpoint, attempts=10, region=self.running.region)
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
         found = json.load(answer["Payload"])
         if "FunctionError" in answer:
             raise LocalError(f"{name} failed: {found}")
@@ -262,7 +264,7 @@ class Stack:
             wait_until(lambda: process.listens_on(port) and answers(ready), process)
 
 
-def deploy(folder: Path, endpoint: str, parameters: dict[str, str]) -> dict[str, str]:
+def deploy(folder: Path, endpoint: str, parameters: dict[str, str], region: str = REGION) -> dict[str, str]:
     """Deploy the built template to the MiniStack at `endpoint`, or update what is there. Return the template's outputs.
 
     What was deployed, and what the SAM CLI said, is left in `folder`. LocalError if it fails.
@@ -273,17 +275,17 @@ def deploy(folder: Path, endpoint: str, parameters: dict[str, str]) -> dict[str,
     with _step("deploying the template"), built() as template:
         sam(
             "deploy",
-            *("--template-file", template, "--stack-name", NAME, "--region", REGION, "--resolve-s3"),
+            *("--template-file", template, "--stack-name", NAME, "--region", region, "--resolve-s3"),
             *("--capabilities", "CAPABILITY_IAM", "--parameter-overrides", f"file://{file}"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
             log=folder / "deploy.log",
             endpoint=endpoint,
         )
-    (stack,) = client_of("cloudformation", endpoint).describe_stacks(StackName=NAME)["Stacks"]
+    (stack,) = client_of("cloudformation", endpoint, region=region).describe_stacks(StackName=NAME)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     # MiniStack leaves out what a template reserves. 0 reserves nothing.
     if reserved := int(parameters["ReleaseConcurrency"]):
-        client_of("lambda", endpoint).put_function_concurrency(
+        client_of("lambda", endpoint, region=region).put_function_concurrency(
             FunctionName=outputs["ReleaseFunctionName"], ReservedConcurrentExecutions=reserved
         )
     return outputs
@@ -324,11 +326,11 @@ def _docker_engine() -> str:
         client.close()
 
 
-def client_of(service: str, endpoint: str, attempts: int = 2) -> Any:
+def client_of(service: str, endpoint: str, attempts: int = 2, region: str = REGION) -> Any:
     """A boto3 client of a stack at that endpoint, which makes each call that often at most."""
     return boto3.client(
         service,
-        region_name=REGION,
+        region_name=region,
         endpoint_url=endpoint,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],

@@ -1,13 +1,29 @@
-"""docs/runbook.md: a section for each alarm, and for each queue where something waits for a person."""
+"""docs/runbook.md: a section for each alarm, and for each queue where something waits for a person. And the `aws` commands of all pages."""
 
 import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
+import botocore.session
 import pytest
+from botocore import xform_name
+from botocore.exceptions import UnknownServiceError
 
 from local.replay import QUEUES
+from tests.test_docs import PAGES
 from tests.test_template import RESOURCES, ROOT, TEMPLATE, of_type
 
 TEXT = (ROOT / "docs/runbook.md").read_text()
+# What the AWS CLI has beside the services' own operations, and what it takes with any of them.
+OF_THE_CLI_ALONE = {
+    ("cloudformation", "deploy"): {"template-file", "stack-name", "capabilities", "parameter-overrides"},
+    ("configure", "export-credentials"): {"format"},
+    ("logs", "tail"): {"since", "format", "filter-pattern"},
+}
+EVERYWHERE = {"endpoint-url", "output", "profile", "query", "region"}
+# Where `--endpoint-url` would be meant, it has another word.
+RENAMED = {("sns", "subscribe"): {"endpoint": "notification-endpoint"}}
 PARTS = ("It means", "Look at", "Mend it", "Mended when")
 
 
@@ -68,3 +84,101 @@ def test_the_outputs_are_ones_that_are_there() -> None:
     template = (ROOT / "template.yaml").read_text().partition("\nOutputs:\n")[2]
     assert [name for name in outputs if f"  {name}:\n" not in template] == []
     assert RESOURCES["FunctionsLog"]
+
+
+def commands(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Each `aws` command in the code of a page: the service, the operation, and the names of its options."""
+    fences = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    code = [*fences, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))]
+    for part in code:
+        for found in re.finditer(r"(?<![\w./-])aws ([a-z][a-z0-9-]*) +([a-z][a-z0-9-]*)(?=\s|$)", part):
+            service, operation = found.groups()
+            rest = arguments(part[found.end() :].replace("\\\n", " "))
+            if operation == "wait":
+                waiter, _, rest = rest.strip().partition(" ")
+                operation = f"wait {waiter}"
+            yield service, operation, tuple(re.findall(r"(?<!\S)--([a-z][a-z0-9-]*)", rest))
+
+
+def arguments(code: str) -> str:
+    """What belongs to a command, without what is quoted or is a command within it."""
+    kept, depth, quote = [], 0, ""
+    for n, character in enumerate(code):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character == "(":
+            depth += 1
+        elif depth:
+            depth -= character == ")"
+        elif character in "\n|;&)>" or (character == "#" and code[n - 1 : n].isspace()):
+            break
+        else:
+            kept.append(character)
+    return "".join(kept)
+
+
+@cache
+def options(service: str, operation: str) -> tuple[set[str], set[str]] | None:
+    """The options that a command takes, and those that it needs, by the service's own model. None if there is no such operation."""
+    if (service, operation) in OF_THE_CLI_ALONE:
+        return OF_THE_CLI_ALONE[service, operation] | EVERYWHERE, set()
+    session = botocore.session.get_session()
+    try:
+        model = session.get_service_model(service)
+        waits = session.get_waiter_model(service).waiter_names if operation.startswith("wait ") else []
+    except UnknownServiceError:
+        return None
+    named = {xform_name(name, "-"): name for name in model.operation_names}
+    for waiter in waits:
+        if xform_name(waiter, "-") == operation.removeprefix("wait "):
+            named[operation] = session.get_waiter_model(service).get_waiter(waiter).operation
+    if operation not in named:
+        return None
+    shape = model.operation_model(named[operation]).input_shape
+    words = RENAMED.get((service, operation), {})
+    cli = {name: words.get(xform_name(name, "-"), xform_name(name, "-")) for name in (shape.members if shape else {})}
+    takes = set(cli.values())
+    takes |= {f"no-{cli[name]}" for name in cli if shape and shape.members[name].type_name == "boolean"}
+    return takes | EVERYWHERE, {cli[name] for name in (shape.required_members if shape else [])}
+
+
+def wrong(text: str) -> list[str]:
+    """What is wrong with the `aws` commands of a page."""
+    found = []
+    for service, operation, named in commands(text):
+        known = options(service, operation)
+        if known is None:
+            found.append(f"aws {service} {operation}: there is no such command")
+            continue
+        takes, needs = known
+        found += [f"aws {service} {operation} --{name}: no such option" for name in named if name not in takes]
+        found += [f"aws {service} {operation}: --{name} is missing" for name in sorted(needs - set(named))]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_aws_commands_of_a_page_are_ones_that_there_are(page: Path) -> None:
+    assert wrong(page.read_text()) == []
+
+
+def test_the_pages_have_such_commands_and_a_wrong_one_would_be_found() -> None:
+    found = {(service, operation) for page in PAGES for service, operation, _ in commands(page.read_text())}
+    assert found >= {("sqs", "receive-message"), ("dynamodb", "wait table-exists"), ("logs", "tail")} | {
+        *OF_THE_CLI_ALONE
+    }
+    fence = """```sh
+x="$(aws sqs list-quues --output text)"   # can't --be
+aws dynamodb wait table-exist --table-name t
+aws sns subscribe --topic-arn "$(output --none)" --endpoint https://example.com \\
+  --protocol https | cat --all
+```
+Say `aws lambda invoke --function-name f` and `aws ecz list`.
+"""
+    assert wrong(fence) == [
+        "aws sqs list-quues: there is no such command",
+        "aws dynamodb wait table-exist: there is no such command",
+        "aws sns subscribe --endpoint: no such option",
+        "aws ecz list: there is no such command",
+    ]

@@ -100,7 +100,7 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One fact of a deployment's history. `sequence` counts from 1, without gaps."""
+    """One fact of a deployment's history. `sequence` counts from 1, without gaps unless the record was lost and put back."""
 
     sequence: int
     type: str

@@ -180,7 +180,7 @@ class Records:
         over_marker: bool = False,
         also: Callable[[TransactWrite], None] | None = None,
     ) -> None:
-        """Register under a key that holds nothing, or `over` a Terminated record, which becomes a past one.
+        """Register under a key that holds nothing, or `over` a Terminated record, which becomes a past one. One that is over has no lease.
 
         The marker of a deployment that moved away counts as something, unless `over_marker` is true. `also` adds further writes to
         the same transaction.
@@ -192,7 +192,7 @@ class Records:
                 transaction.save(self._as_record(new), condition=with_condition, return_values=ALL_OLD)
                 marker = self._table.moved(new.blueprint_id, MOVED)
                 transaction.delete(marker, condition=None if over_marker else self._table.is_absent())
-                if expiry(new) is not None:
+                if expiry(new) is not None and new.status != "Terminated":
                     transaction.save(self._as_lease(new))
                 if over:
                     transaction.save(self._as_past(over))
