@@ -1,6 +1,5 @@
 """`tracker register` and `amend`: what a deployment is, from options, a file or stdin."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from deployment_tracker.cli.asked import Asked, key_argument, verb
 from deployment_tracker.errors import Usage
 from deployment_tracker.models import Deployment, Mark, Registered
 from deployment_tracker.times import future, now, parse_duration, rfc3339, spoken
+from deployment_tracker.written import UnclearError, read
 
 _COST = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)(?: ?(?P<currency>[A-Z]{3}))?", re.ASCII)
 
@@ -153,9 +153,11 @@ def _cost(text: str) -> dict[str, Any]:
 def _read_file(file: str) -> dict[str, Any]:
     try:
         with click.open_file(file, encoding="utf-8") as opened:
-            found = json.loads(opened.read())
+            found = read(opened.read())
     except OSError as error:
         raise Usage(f"{file} can't be read: {error.strerror}.") from None
+    except UnclearError as error:
+        raise Usage(f"{'stdin' if file == '-' else file} {error}.") from None
     except ValueError as error:
         raise Usage(f"{'stdin' if file == '-' else file} isn't JSON: {error}.") from None
     if not isinstance(found, dict):
