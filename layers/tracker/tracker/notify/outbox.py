@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
+from tracker.clients import sendable
 from tracker.dead_letters import bury
 from tracker.notify.announcements import Topic
 from tracker.store.table import STRAY, read_image, read_stray_image
@@ -71,11 +71,11 @@ class Publisher:
     def _set_aside(self, record: dict[str, Any], reason: str) -> None:
         """Keep a version with its content, so that it doesn't hold up others and can be announced later."""
         change = {name: value for name, value in record["dynamodb"].items() if name != "OldImage"}
-        content = msgspec.json.encode(record | {"dynamodb": change})
+        content = sendable(record | {"dynamodb": change})
         if len(content) > MESSAGE_BYTES:
             # The record itself still has these.
             image = {name: value for name, value in change["NewImage"].items() if name not in ("resources", "events")}
-            content = msgspec.json.encode(record | {"dynamodb": change | {"NewImage": image}})
+            content = sendable(record | {"dynamodb": change | {"NewImage": image}})
         bury(content.decode(), reason, queue=self._aside)
 
 
