@@ -20,6 +20,7 @@ from tracker.intake.amendment import AMENDABLE
 from tracker.intake.api import HIDDEN, REASON_MAX
 from tracker.intake.fields import (
     CURRENCY,
+    F32_MAX,
     GPUS_MAX,
     LABEL_KEY,
     LABEL_MAX,
@@ -29,7 +30,6 @@ from tracker.intake.fields import (
     OWNER_MAX,
     PRICE_MAX,
     PROVIDERS,
-    SIZE_MAX,
     WARN_BEFORE,
     WARNINGS_MAX,
 )
@@ -159,9 +159,9 @@ REFINED: dict[str, dict[str, Schema]] = {
         ),
     },
     "ResourceSpec": {
-        "cpu": {"minimum": 0.1, "maximum": SIZE_MAX},
-        "memory_gb": {"minimum": 0.5, "maximum": SIZE_MAX},
-        "storage_gb": {"minimum": 1, "maximum": SIZE_MAX},
+        "cpu": {"minimum": 0, "maximum": F32_MAX},
+        "memory_gb": {"minimum": 0, "maximum": F32_MAX},
+        "storage_gb": {"minimum": 0, "maximum": F32_MAX},
         "gpu_count": _or_null({"type": "integer", "minimum": 1, "maximum": GPUS_MAX}),
     },
     "Deployment": {

@@ -37,6 +37,6 @@ def parse_brakes(text: str, platforms: Collection[str]) -> Brakes:
         pairs[name.strip()] = mode.strip()
     if default not in MODES or any(mode not in MODES for mode in pairs.values()):
         raise ValueError(text)
-    if any(name not in platforms for name in pairs):
+    if len(pairs) < len(exceptions) or any(name not in platforms for name in pairs):
         raise ValueError(text)
     return Brakes(default, pairs)

@@ -178,7 +178,13 @@ def find_place(
     if name:
         aws = Aws(region, profile)
         return _by_name(name, aws), aws
-    if not (region or profile) and (file := _local_file(Path.cwd())):
+    file = _local_file(Path.cwd())
+    if file and (region or profile):
+        raise Usage(
+            "--region and --profile are an account's, and no stack of one is named.",
+            "Name it with --stack, or leave them out for the stack of `make up` that runs here. The region of a deployment is --in.",
+        )
+    if file:
         running = _running(file)
         place = Place(
             running.api,

@@ -4,9 +4,8 @@ A state file is a JSON object, key to record. An export with one record a line i
 stop the others.
 """
 
-import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from deployment_tracker.errors import Usage
 from deployment_tracker.models import LIVE, OVER, Deployment
 from deployment_tracker.times import rfc3339
+from deployment_tracker.written import UnclearError, read
 
 # What a record may have of the fields of `POST /deployments`; the rest is the tracker's own.
 MODEL_FIELDS = (
@@ -51,11 +51,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def read_state(text: str) -> list[tuple[str, Any]]:
-    """Return (key, record) for each record of a file. Usage if it is no such file."""
+    """Return (key, record) for each record of a file. Usage if it is no such file, or isn't clear."""
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = _lines(text) or None
+        found = _read(text)
+    except UnclearError as error:
+        raise Usage(f"The file {error}.", "Nothing of it was registered.") from None
     if isinstance(found, dict) and isinstance(found.get("blueprint_id"), str):
         found = [found]
     if isinstance(found, list):
@@ -80,7 +80,7 @@ def judge(records: list[tuple[str, Any]], at: datetime, grace: timedelta | None)
 
 def _judged(key: str, record: Any, at: datetime, grace: timedelta | None) -> Entry:
     if not isinstance(record, dict):
-        return Entry(key, {}, problem="it is no object")
+        return Entry(key, {}, problem="it is no JSON object")
     if not key:
         return Entry(key, {}, problem="it has no key")
     body = {name: record[name] for name in (*MODEL_FIELDS, *OUR_FIELDS) if record.get(name) not in (None, [], {})}
@@ -133,15 +133,22 @@ def registration_of(deployment: Deployment) -> dict[str, Any]:
     return model | {name: raw[name] for name in OUR_FIELDS if raw.get(name) not in (None, [], {})}
 
 
-def _lines(text: str) -> list[Any]:
-    return list(_each_line(text))
+def _read(text: str) -> Any:
+    try:
+        return read(text)
+    except UnclearError:
+        raise
+    except ValueError:
+        return list(_each_line(text)) or None
 
 
 def _each_line(text: str) -> Iterator[Any]:
     for line in text.splitlines():
         if line.strip():
             try:
-                yield json.loads(line)
+                yield read(line)
+            except UnclearError:
+                raise
             except ValueError:
                 if not line.lstrip().startswith("{"):
                     raise _no_state() from None
@@ -152,7 +159,8 @@ def _moment(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(text)
-    return found
+    # OverflowError, if no calendar has it.
+    return found.astimezone(UTC)
 
 
 def _no_state() -> Usage:

@@ -16,6 +16,7 @@ SEQUENCE_MAX = 1_000_000_000
 
 def redeliver(call: api.Call) -> api.Reply:
     """Reply 202 with the series of attempts that begins: with the same id, URL and body, whatever the delivery's state."""
+    api.json_object(call.body, allowed=set())
     delivery = deliveries().get(call.key, call.webhook_id)
     if delivery is None:
         raise NotFound(f"no delivery {call.webhook_id!r} of {call.key!r}")

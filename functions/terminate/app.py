@@ -6,6 +6,7 @@ from tracker.intake import api, events
 from tracker.intake.fields import check_key
 from tracker.intake.shapes import describe
 from tracker.model.catalogue import entry
+from tracker.model.deployment import printable
 from tracker.model.errors import Invalid, cut
 from tracker.runtime import brake_on, front_door, lifecycle
 
@@ -54,7 +55,8 @@ def terminate_by_event(event: events.ServiceEvent) -> None:
     check_key("detail.blueprint_id", key)
     if not isinstance(reason, str):
         raise Invalid("detail.reason", describe(reason), "a string", malformed=True)
-    lifecycle().terminate(key, reason=reason, requested_by=f"event {event.source}", asked_at=event.at)
+    # Of an end nothing is lost for its reason's sake.
+    lifecycle().terminate(key, reason=printable(reason), requested_by=f"event {event.source}", asked_at=event.at)
 
 
 handler = front_door({("DELETE", "/deployments/{blueprint_id}"): terminate}, terminate_by_event)

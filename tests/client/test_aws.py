@@ -97,6 +97,15 @@ def test_the_region_is_the_one_that_the_environment_names(
     assert f"/{REGION}/execute-api/" in api.last.headers["authorization"]
 
 
+@pytest.mark.parametrize("option", ["--region", "--profile"])
+def test_an_accounts_option_without_a_stack_says_what_it_is_for(up: Path, api: Api, run: Run, option: str) -> None:
+    """Who means the region of a deployment says --region, too."""
+    said = run("register", "svc-1", "AwsEc2", "--id", "instance_id=i-0123456789abcdef0", option, "eu-central-1")
+    assert (said.code, api.calls) == (2, [])
+    assert "--in" in said.err
+    assert "none of `make up` runs" not in said.err
+
+
 @pytest.mark.parametrize(("name", "text"), [("nobodys", "There is no stack"), ("another", "no output ApiUrl")])
 def test_another_stack_is_not_found(aws: Any, api: Api, run: Run, name: str, text: str) -> None:
     said = run("ls", "--stack", name)

@@ -1,6 +1,7 @@
 """Publishing what was committed, through the function's own handler."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.functions.conftest import Stack, an_event
+from tests.functions.conftest import Stack, an_event, with_body
 from tracker.model.clock import utc_now
 from tracker.model.deployment import Deployment, Event, Resource, format_time
 from tracker.notify.announcements import Announcement, Topic
@@ -173,3 +174,24 @@ def test_the_largest_version_is_set_aside_whole_and_announced_later_as_it_would_
 
 def refused(_topic: Topic, _deployment: Deployment, _event: Event) -> Announcement:
     raise ClientError({"Error": {"Code": "InvalidParameter", "Message": "too long"}}, "Publish")
+
+
+# SendMessage of SQS: "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF".
+SENT = re.compile("[\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+
+
+@pytest.mark.parametrize("text", ["\ufffe", "\uffff", "\x00\x1f", "\x7f\x85", "\ufffd\ue000", "\U0010ffff"])
+def test_whatever_a_record_says_is_sent_in_characters_that_sqs_takes(stack: Stack, text: str) -> None:
+    """A provider's error and a caller's metadata may hold any. What SQS refuses would hold up its shard."""
+    stack.call("register", with_body(an_event("register-post"), metadata={"note": text}))
+    stack.lifecycle.restored(
+        "svc-7", stack.lifecycle.terminate("svc-7", reason="r", requested_by="b").generation, 1, text
+    )
+    image = stack.image()
+    stack.call("announce", versions(image, image | {"version": {"S": "no number"}}))
+    failed, *more = [*stack.messages(stack.subscriber), *stack.messages(stack.set_aside)]
+    assert json.loads(failed["Body"])["data"]["error"]["message"] == text
+    assert more
+    assert text in json.loads(json.loads(more[-1]["Body"])["dynamodb"]["NewImage"]["metadata"]["S"])["note"]
+    for message in (failed, *more):
+        assert SENT.fullmatch(message["Body"])

@@ -57,6 +57,15 @@ def test_a_service_that_ended_begins_a_cleanup(stack: Stack) -> None:
     assert record.cleanup.requested_by == "event blueprint.manager"
 
 
+@pytest.mark.parametrize("reason", ["a\x00b", "a\nb", "a\u202eb", "a\uffffb"])
+def test_an_end_is_not_lost_for_a_reason_that_can_not_be_read(stack: Stack, reason: str) -> None:
+    stack.call("register", an_event("register-service-initiated"))
+    batch = ended(detail={"blueprint_id": "svc-8", "reason": reason})
+    assert stack.call("terminate", batch) == {"batchItemFailures": []}
+    record = stack.record("svc-8")
+    assert (record.status, record.cleanup.reason) == ("Terminating", "a b")
+
+
 def test_an_event_from_before_the_registration_is_dropped(stack: Stack) -> None:
     stack.call("register", an_event("register-service-initiated"))
     assert stack.call("terminate", ended(time="2026-03-01T11:59:59Z")) == {"batchItemFailures": []}

@@ -91,6 +91,12 @@ def test_bytes_that_are_not_utf_8_are_no_key() -> None:
         ({"headers": {"Content-Encoding": "gzip"}}, "Content-Encoding"),
         ({"multiValueQueryStringParameters": {"status": ["Active", "Failed"]}}, "status"),
         ({"body": "ä", "isBase64Encoded": True}, "body"),
+        ({"body": "e30=\n", "isBase64Encoded": True}, "body"),
+        ({"queryStringParameters": {"force": "true"}}, "force"),
+        ({"queryStringParameters": {"": ""}}, ""),
+        ({"queryStringParameters": {"\ud800": "true"}}, "query"),
+        ({"queryStringParameters": {"force": "\ud800"}}, "query"),
+        ({"pathParameters": {"blueprint_id": "\ud800"}}, "blueprint_id"),
     ],
 )
 def test_what_a_call_could_mean_in_two_ways_is_refused(changes: dict[str, Any], field: str) -> None:
@@ -262,6 +268,24 @@ def test_a_body_that_is_no_object_of_these_fields_is_a_bad_request(body: str, st
     with pytest.raises(Invalid) as invalid:
         api.json_object(body, allowed={"reason"})
     assert invalid.value.status == status
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "", None])
+def test_a_body_that_is_not_encoded_is_read(encoding: str | None) -> None:
+    assert api.read_call(a_call(headers={"Content-Encoding": encoding}, body="{}")).body == "{}"
+
+
+@pytest.mark.parametrize("reason", ["a\x00b", "a\nb", "a\u202eb", "\u2028", "\ufeff", "\uffff", "\ue000"])
+def test_a_reason_is_what_operators_can_read(reason: str) -> None:
+    for name, read in (("reason", api.read_reasons), ("over_hold", api.read_reasons)):
+        with pytest.raises(Invalid) as invalid:
+            read(json.dumps({name: reason}))
+        assert (invalid.value.field, invalid.value.status) == (name, 422)
+
+
+def test_a_call_without_fields_says_so() -> None:
+    with pytest.raises(Invalid, match="expected no fields, got an unknown field"):
+        api.json_object('{"reason": "x"}', allowed=set())
 
 
 def test_no_body_is_an_empty_object() -> None:

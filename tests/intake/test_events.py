@@ -275,6 +275,33 @@ def test_an_event_from_far_ahead_or_out_of_every_calendar_is_a_dead_letter_at_on
     assert invalid.value.field == "time"
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2030-W01-2T00:00:00Z",
+        "20300101T000000.000Z",
+        "2030-01-01 00:00:00Z",
+        "2030-01-01T00:00:00,5Z",
+        "2030-01-01T00:00:00",
+        "2030-01-01t00:00:00z",
+        "2030-01-01T00:00:00+24:00",
+    ],
+)
+def test_an_events_time_is_written_as_a_registrations(time: str) -> None:
+    with pytest.raises(Invalid) as invalid:
+        events.read(an_event(time), NOW)
+    assert invalid.value.field == "time"
+
+
+@pytest.mark.parametrize("name", ["id", "source"])
+@pytest.mark.parametrize("text", ["", " ", "x" * 256, "a\x00b", "a\u202eb"])
+def test_what_the_record_keeps_of_an_event_is_short_and_can_be_seen(name: str, text: str) -> None:
+    """A source of 200 KB would fill the record that it registers."""
+    with pytest.raises(Invalid) as invalid:
+        events.read(json.dumps(json.loads(an_event()) | {name: text}), NOW)
+    assert invalid.value.field == name
+
+
 @pytest.mark.parametrize("text", ["[" * 10_000, '{"detail": ' * 5_000, '{"id": "1", "id": "2"}'])
 def test_what_can_not_be_understood_now_never_can_be(text: str) -> None:
     with pytest.raises(Invalid) as invalid:

@@ -87,6 +87,14 @@ def test_every_f32_is_taken_as_serde_spells_it(name: str, text: str) -> None:
     assert getattr(qos, name) == float(text)
 
 
+@pytest.mark.parametrize("text", [text for text in F32 if not text.startswith("-")] + ["-0.0", "0.099999994"])
+@pytest.mark.parametrize(("name", "default"), [("cpu", "2.0"), ("memory_gb", "4.0"), ("storage_gb", "20.0")])
+def test_every_size_is_taken_as_serde_spells_it(name: str, default: str, text: str) -> None:
+    """It says what was asked for, and nothing is done by it: what was rented must be recorded, whatever its size."""
+    body = json.dumps(a_record("AwsEc2")).replace(f'"{name}": {default}', f'"{name}": {text}')
+    assert getattr(registered(body).resource_spec, name) == float(text)
+
+
 @pytest.mark.parametrize(
     "name", ["provider", "region", "resource_spec", "ttl_seconds", "expires_at", "cleanup_webhook", "status", "id"]
 )
@@ -106,11 +114,55 @@ def test_quality_of_service_may_be_whatever_the_model_has(qos: Any) -> None:
     assert registered(record)
 
 
-def test_a_remote_engine_that_only_the_provider_names_is_the_place() -> None:
-    record = a_record("LocalDocker", provider={"DockerRemote": "tcp://engine.example.org:2376"})
-    assert registered(record).metadata["docker_host"] == "tcp://engine.example.org:2376"
-    by_name = a_record("LocalDocker", provider={"DockerRemote": "engine.example.org"})
-    assert registered(by_name).metadata["docker_host"] == "tcp://engine.example.org:2376"
+@pytest.mark.parametrize(
+    ("host", "endpoint"),
+    [
+        ("tcp://engine.example.org:2376", "tcp://engine.example.org:2376"),
+        ("tcp://engine.example.org:2376/", "tcp://engine.example.org:2376"),
+        ("tcp://engine.example.org", "tcp://engine.example.org:2376"),
+        ("https://engine.example.org:443", "tcp://engine.example.org:443"),
+        ("engine.example.org", "tcp://engine.example.org:2376"),
+        ("engine.example.org:2375", "tcp://engine.example.org:2375"),
+        ("10.0.0.5", "tcp://10.0.0.5:2376"),
+        ("10.0.0.5:2377", "tcp://10.0.0.5:2377"),
+        ("2001:db8::1", "tcp://[2001:db8::1]:2376"),
+        ("[2001:db8::1]", "tcp://[2001:db8::1]:2376"),
+        ("[2001:db8::1]:2377", "tcp://[2001:db8::1]:2377"),
+        ("tcp://[2001:db8::1]", "tcp://[2001:db8::1]:2376"),
+        ("ssh://user@engine.example.org", "ssh://user@engine.example.org"),
+        ("ssh://user@engine.example.org:22", "ssh://user@engine.example.org:22"),
+        ("ssh://user@[::1]:22", "ssh://user@[::1]:22"),
+    ],
+)
+def test_a_remote_engine_that_only_the_provider_names_is_the_place(host: str, endpoint: str) -> None:
+    record = a_record("LocalDocker", provider={"DockerRemote": host})
+    found = registered(record)
+    assert (found.metadata["docker_host"], found.provider) == (endpoint, {"DockerRemote": host})
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://engine.example.org:2375",
+        "unix:///var/run/docker.sock",
+        "npipe:////./pipe/docker_engine",
+        "fd://",
+        "tcp://",
+        "tcp://engine.example.org:",
+        "tcp://engine.example.org:2376/v1.41",
+        "ssh://engine.example.org",
+        "ssh://user:hush-hush@engine.example.org",
+        "tcp://user:hush-hush@engine.example.org:2376",
+        "a://tcp://engine.example.org:2376",
+    ],
+)
+def test_what_is_no_remote_engine_by_tls_or_ssh_is_refused_and_not_said_again(host: str) -> None:
+    """A socket is on this machine, whose engine and boot a record of it must name."""
+    with pytest.raises(Invalid) as invalid:
+        registered(a_record("LocalDocker", provider={"DockerRemote": host}))
+    assert (invalid.value.field, invalid.value.status) == ("provider.DockerRemote", 422)
+    assert invalid.value.details["got"] == f"{len(host)} characters"
+    assert "hush-hush" not in str(invalid.value.details)
 
 
 @pytest.mark.parametrize("host", ["tcp://engine.example.org:2376", "engine.example.org", "a b", "http://x"])

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from deployment_tracker.brakes import parse_brakes
 from tracker.model import brakes
 from tracker.model.brakes import ENFORCED, PAUSED, parse
 
@@ -56,6 +57,15 @@ def test_a_platform_that_is_none_is_an_error_that_shows_which_there_are() -> Non
     assert parse("enforce, aws=pause", {"aws", "gcp"}).mode("aws") == "pause"
     with pytest.raises(ValueError, match="'asw' is none of aws, gcp"):
         parse("enforce, asw=pause", {"aws", "gcp"})
+
+
+@pytest.mark.parametrize("text", ["enforce, aws=pause, aws=enforce", "pause,aws=enforce,gcp=pause, aws =enforce"])
+def test_a_platform_that_is_there_twice_is_an_error_for_the_stack_and_the_client(text: str) -> None:
+    """Which mode is meant can't be known, so cleanups are paused."""
+    with pytest.raises(ValueError, match="'aws' is there twice"):
+        parse(text)
+    with pytest.raises(ValueError, match=text):
+        parse_brakes(text, {"aws", "gcp"})
 
 
 @given(text=st.text(max_size=40))

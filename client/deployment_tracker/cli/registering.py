@@ -1,6 +1,5 @@
 """`tracker register` and `amend`: what a deployment is, from options, a file or stdin."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from deployment_tracker.cli.values import DURATION, TIME
 from deployment_tracker.errors import Usage
 from deployment_tracker.models import Deployment, Mark, Registered
 from deployment_tracker.times import now, rfc3339
+from deployment_tracker.written import UnclearError, read
 
 # The status of an intent.
 INTENT = "Unknown"
@@ -165,9 +165,11 @@ def _cost(text: str) -> dict[str, Any]:
 def _read_file(file: str) -> dict[str, Any]:
     try:
         with click.open_file(file, encoding="utf-8") as opened:
-            found = json.loads(opened.read())
+            found = read(opened.read())
     except OSError as error:
         raise Usage(f"{file} can't be read: {error.strerror}.", "Name a file that is there, or - for stdin.") from None
+    except UnclearError as error:
+        raise Usage(f"{'stdin' if file == '-' else file} {error}.") from None
     except ValueError as error:
         raise Usage(f"{'stdin' if file == '-' else file} isn't JSON: {error}.", "It must be one JSON object.") from None
     if not isinstance(found, dict):

@@ -19,6 +19,7 @@ from deployment_tracker.errors import ApiError, NoCredentials, TrackerError, Unr
 from deployment_tracker.ui import routes
 from deployment_tracker.ui.about import About
 from deployment_tracker.ui.session import Refused, Session
+from deployment_tracker.written import read
 
 BODY_MAX = 65_536
 # Seconds that a browser may keep a connection without a word.
@@ -195,7 +196,7 @@ def _fields(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        found = json.loads(body)
+        found = read(body.decode())
     except ValueError:
         found = None
     if not isinstance(found, dict):

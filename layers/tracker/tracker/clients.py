@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import boto3
+import msgspec
 from botocore import exceptions
 from botocore.config import Config
 
@@ -59,3 +60,8 @@ def is_passing(error: Exception) -> bool:
         reasons = [reason.code for reason in getattr(cause, "cancellation_reasons", []) if reason]
         return not PASSING.isdisjoint({cause.response["Error"]["Code"], *reasons})
     return isinstance(cause, exceptions.ConnectionError | exceptions.HTTPClientError)
+
+
+def sendable(value: object) -> bytes:
+    """Return JSON that SQS takes, and SNS with it: the two characters that no XML may have are escaped."""
+    return msgspec.json.encode(value).replace(b"\xef\xbf\xbe", b"\\ufffe").replace(b"\xef\xbf\xbf", b"\\uffff")

@@ -17,7 +17,7 @@ from tracker.intake.shapes import decode, describe
 from tracker.model.catalogue import entry
 from tracker.model.clock import utc_now
 from tracker.model.deployment import KEY_MAX, Deployment, decode_key, encode_key, format_time
-from tracker.model.errors import Invalid, NotFound, Problem
+from tracker.model.errors import Invalid, NotFound, Problem, cut
 from tracker.model.errors import shown as shown_text
 from tracker.model.marks import mark_of
 from tracker.model.money import cost_of
@@ -26,6 +26,15 @@ from tracker.model.money import cost_of
 HIDDEN = frozenset({"fingerprint", "made_at", "news", "warned"})
 # As long as the record keeps it.
 REASON_MAX = 512
+# The calls that have parameters in their query. Each checks which.
+ASKING = frozenset(
+    {
+        ("GET", "/deployments"),
+        ("DELETE", "/deployments/{blueprint_id}"),
+        ("GET", "/deployments/{blueprint_id}/deliveries"),
+        ("GET", "/strays"),
+    }
+)
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 logger = Logger(child=True)
@@ -80,7 +89,10 @@ def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, Any]:
         route = routes.get((event["httpMethod"], event["resource"]))
         if route is None:
             raise NotFound(f"no such call: {event['httpMethod']} {shown_text(event.get('path') or event['resource'])}")
-        status, body, *more = route(read_call(event))
+        call = read_call(event)
+        if call.query and (call.method, event["resource"]) not in ASKING:
+            raise Invalid(cut(next(iter(call.query))), "an unknown parameter", "no parameter", malformed=True)
+        status, body, *more = route(call)
     except Problem as problem:
         status, body, *more = problem.status, explain(problem)
     except Exception:
@@ -92,7 +104,7 @@ def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, Any]:
 
 
 def read_call(event: Mapping[str, Any]) -> Call:
-    """Read a REST API's proxy event. Invalid if its body isn't UTF-8."""
+    """Read a REST API's proxy event. Invalid if its body isn't UTF-8, or if it could mean two things."""
     segments = event.get("pathParameters") or {}
     body = event.get("body") or ""
     if body and event.get("isBase64Encoded"):
@@ -101,8 +113,9 @@ def read_call(event: Mapping[str, Any]) -> Call:
         except ValueError as error:
             raise Invalid("body", "bytes", "JSON in UTF-8", malformed=True) from error
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise Invalid("Content-Encoding", headers["content-encoding"], "a body that isn't encoded", malformed=True)
+    encoding = headers.get("content-encoding") or "identity"
+    if encoding.lower() != "identity":
+        raise Invalid("Content-Encoding", encoding, "a body that isn't encoded", malformed=True)
     for name, values in (event.get("multiValueQueryStringParameters") or {}).items():
         if len(values or ()) > 1:
             raise Invalid(shown_text(name), "a parameter that is there twice", "each parameter once", malformed=True)
@@ -110,18 +123,29 @@ def read_call(event: Mapping[str, Any]) -> Call:
     return Call(
         method=event["httpMethod"],
         path_key=_unquoted("key" if "key" in segments else "blueprint_id", segments),
-        query={name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None},
+        query=_query(event),
         body=body,
         caller=identity.get("userArn") or identity.get("caller") or "unsigned",
         webhook_id=_unquoted("webhook_id", segments),
     )
 
 
+def _query(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of the query. Invalid if one isn't valid Unicode."""
+    query = {name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None}
+    for name, value in query.items():
+        try:
+            (name + value).encode()
+        except UnicodeError:
+            raise Invalid("query", "text that isn't valid Unicode", "parameters in UTF-8", malformed=True) from None
+    return query
+
+
 def _unquoted(name: str, segments: Mapping[str, str]) -> str:
     """Return a segment of the path. Invalid if it isn't UTF-8: two keys would become one."""
     try:
-        return unquote(segments.get(name, ""), errors="strict")
-    except UnicodeDecodeError:
+        return unquote(segments.get(name, ""), errors="strict").encode().decode()
+    except UnicodeError:
         raise Invalid(name, "bytes that aren't UTF-8", "a key in UTF-8, percent-encoded", malformed=True) from None
 
 
@@ -132,17 +156,21 @@ def json_object(body: str, *, allowed: set[str]) -> dict[str, Any]:
         raise Invalid("body", describe(found), "a JSON object", malformed=True)
     for name in found:
         if name not in allowed:
-            raise Invalid(name, "an unknown field", f"one of {', '.join(sorted(allowed))}", malformed=True)
+            wanted = f"one of {', '.join(sorted(allowed))}" if allowed else "no fields"
+            raise Invalid(cut(name), "an unknown field", wanted, malformed=True)
     return found
 
 
 def read_text(body: str, name: str, *, allowed: set[str]) -> str:
-    """Return a short text of a body, such as `{"reason": "..."}`, empty if there is none. Invalid if it is no short string."""
+    """Return a short text of a body, such as `{"reason": "..."}`, empty if there is none. Invalid if it is no short, printable string."""
     text = json_object(body, allowed=allowed).get(name, "")
     if not isinstance(text, str):
         raise Invalid(name, describe(text), "a string", malformed=True)
     if len(text.encode(errors="replace")) > REASON_MAX:
         raise Invalid(name, f"{len(text)} characters", f"a string of at most {REASON_MAX} bytes")
+    if not text.isprintable():
+        # Operators read it in logs, lists and announcements.
+        raise Invalid(name, text, "a printable string, in one line")
     return text
 
 

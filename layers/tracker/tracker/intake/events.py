@@ -12,8 +12,9 @@ import msgspec
 from aws_lambda_powertools import Logger
 
 from tracker.dead_letters import bury
+from tracker.intake.fields import NAME_MAX, check_text
 from tracker.intake.shapes import convert, decode
-from tracker.intake.times import AHEAD_MAX
+from tracker.intake.times import AHEAD_MAX, read_time
 from tracker.lifecycle.requests import Stale, TooEarly
 from tracker.model.deployment import parse_time
 from tracker.model.errors import Invalid, Problem
@@ -45,11 +46,10 @@ class ServiceEvent(msgspec.Struct, frozen=True):
 def read(body: str, now: datetime) -> ServiceEvent:
     """Read an event from a queue's message. Invalid names the field that is missing or wrong."""
     event = convert(decode(body, "an EventBridge event", field="event"), ServiceEvent, whole="event")
-    try:
-        at = parse_time(event.time)
-    except ValueError as error:
-        raise Invalid("time", event.time, "an RFC 3339 time", malformed=True) from error
-    if at - now > AHEAD_MAX:
+    # The record keeps both.
+    check_text("id", event.id, NAME_MAX)
+    check_text("source", event.source, NAME_MAX)
+    if read_time("time", event.time) - now > AHEAD_MAX:
         # Every true end of what it registers would seem to be from before its registration.
         raise Invalid("time", event.time, "a time that isn't more than a day ahead")
     return event

@@ -29,9 +29,7 @@ type Provider = str | dict[str, str | list[str]] | None
 
 METADATA_KEY_MAX = 256
 NAME_MAX = 255
-# More than any machine has, and less than any store of numbers holds.
-SIZE_MAX = 1e9
-# What the Rust tracker keeps such a number in.
+# What the Rust tracker keeps sizes and qualities in.
 F32_MAX = 3.4028236e38
 GPUS_MAX = 8
 OWNER_MAX = 256
@@ -134,10 +132,10 @@ def check_webhook_secret(deployment: Deployment, settings: Settings, caller: str
 
 def check_key(field: str, value: str) -> str:
     """Return an id or key. Invalid if it is too long or not printable."""
-    return _text(field, value, KEY_MAX)
+    return check_text(field, value, KEY_MAX)
 
 
-def _text(field: str, value: str, limit: int) -> str:
+def check_text(field: str, value: str, limit: int) -> str:
     """Return a string of printable characters: no lone surrogate, no control, no separator but a blank."""
     if not value.isprintable() or not value.strip() or len(value.encode()) > limit:
         raise Invalid(field, value, f"a printable string of 1 to {limit} bytes in UTF-8, not of blanks alone")
@@ -161,9 +159,9 @@ def _provider(value: Any) -> Provider:
                 raise Invalid("provider", value, f"one of {', '.join(PROVIDERS)}")
             return value
         case {"DockerRemote": str() as host, **others} if not others:
-            return {"DockerRemote": _text("provider.DockerRemote", host, NAME_MAX)}
+            return {"DockerRemote": check_text("provider.DockerRemote", host, NAME_MAX)}
         case {"BareMetal": list() as hosts, **others} if not others and all(isinstance(host, str) for host in hosts):
-            return {"BareMetal": [_text("provider.BareMetal", host, NAME_MAX) for host in hosts]}
+            return {"BareMetal": [check_text("provider.BareMetal", host, NAME_MAX) for host in hosts]}
     raise Invalid("provider", describe(value), wanted, malformed=True)
 
 
@@ -176,13 +174,12 @@ def _region(value: str | None, type_: Entry) -> str | None:
         )
     if type_.region and not type_.region.matches(value):
         raise Invalid("region", value, f"a region, such as {type_.region.example}")
-    return _text("region", value, NAME_MAX)
+    return check_text("region", value, NAME_MAX)
 
 
 def _resource_spec(spec: ResourceSpec) -> ResourceSpec:
-    least = {"cpu": 0.1, "memory_gb": 0.5, "storage_gb": 1.0}
-    for name, bound in least.items():
-        _number(f"resource_spec.{name}", getattr(spec, name), bound)
+    for name in ("cpu", "memory_gb", "storage_gb"):
+        _number(f"resource_spec.{name}", getattr(spec, name), 0, F32_MAX)
     if spec.gpu_count is not None:
         _number("resource_spec.gpu_count", spec.gpu_count, 1, GPUS_MAX)
     if spec.qos:
@@ -193,7 +190,7 @@ def _resource_spec(spec: ResourceSpec) -> ResourceSpec:
     return spec
 
 
-def _number(field: str, value: float, least: float, most: float = SIZE_MAX) -> None:
+def _number(field: str, value: float, least: float, most: float) -> None:
     # In this form the check fails for NaN too, which an event's detail may hold.
     if not least <= value <= most:
         raise Invalid(field, value, f"a number from {least:g} to {most:g}")
@@ -231,7 +228,7 @@ def _check_ids(field: str, value: Any, known: list[str], form: Form) -> None:
 
 def _metadata(metadata: dict[str, Any], before: dict[str, str], type_: Entry, settings: Settings) -> dict[str, str]:
     for key, value in metadata.items():
-        _text("metadata", key, METADATA_KEY_MAX)
+        check_text("metadata", key, METADATA_KEY_MAX)
         field = f"metadata.{key}"
         if not isinstance(value, str):
             raise Invalid(field, describe(value), "a string", malformed=True)
@@ -273,13 +270,27 @@ def _with_place(deployment: Deployment, before: dict[str, str], settings: Settin
 
 def _on_remote_engine(deployment: Deployment, host: str, before: dict[str, str], settings: Settings) -> Deployment:
     """Return the deployment with the engine that the provider names as its place. Invalid if no setting allows that."""
-    endpoint = host if "://" in host else f"tcp://{host}:{DOCKER_TLS_PORT}"
+    endpoint = _engine_at(host)
     form = entry(deployment.deployment_type).metadata.get("docker_host")
     is_known = endpoint == before.get("docker_host")
-    if not is_known and not (form and form.matches(endpoint) and settings.allows("endpoint", endpoint)):
-        wanted = "an engine that AllowedEndpoints allows, or metadata.docker_host"
-        raise Invalid("provider.DockerRemote", host, wanted)
+    is_one = form is not None and form.matches(endpoint) and not endpoint.startswith("unix:")
+    if not is_known and not (is_one and settings.allows("endpoint", endpoint)):
+        wanted = "host, host:port, tcp://host:port or ssh://user@host, which AllowedEndpoints allows as a URL"
+        # It may hold a password.
+        raise Invalid("provider.DockerRemote", f"{len(host)} characters", f"{wanted}; or metadata.docker_host")
     return msgspec.structs.replace(deployment, metadata=deployment.metadata | {"docker_host": endpoint})
+
+
+def _engine_at(host: str) -> str:
+    """Return the URL of the engine that a host means, or a URL as Docker's own clients take it, with the port of TLS if it has none."""
+    scheme, _, rest = host.rpartition("://")
+    if scheme not in ("", "tcp", "https"):
+        return host
+    rest = rest.removesuffix("/")
+    if rest.count(":") > 1 and not rest.startswith("["):
+        rest = f"[{rest}]"
+    _, _, port = rest.rpartition("]")[2].partition(":")
+    return f"tcp://{rest}" if port else f"tcp://{rest}:{DOCKER_TLS_PORT}"
 
 
 def _webhook(url: str | None, before: str | None, settings: Settings) -> str | None:
@@ -301,7 +312,7 @@ def check_owner(value: str) -> str:
     """Return an owner. Invalid if it is too long or not printable."""
     if len(value) > OWNER_MAX:
         raise Invalid("owner", f"{len(value)} characters", f"a printable string of 1 to {OWNER_MAX} characters")
-    return _text("owner", value, 4 * OWNER_MAX)
+    return check_text("owner", value, 4 * OWNER_MAX)
 
 
 def _labels(labels: dict[str, Any]) -> dict[str, str]:

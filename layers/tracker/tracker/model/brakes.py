@@ -44,12 +44,16 @@ _absent: dict[str, float] = {}
 
 
 def parse(text: str, platforms: Collection[str] | None = None) -> Brakes:
-    """Parse the parameter's value. ValueError if it isn't valid, or names another platform than these."""
+    """Parse the parameter's value. ValueError if it isn't valid, or names a platform twice, or another than these."""
     default, *exceptions = (part.strip() for part in text.split(","))
     found = {}
     for exception in exceptions:
-        platform, _, mode = exception.partition("=")
-        found[platform.strip()] = mode.strip()
+        platform, _, mode = (part.strip() for part in exception.partition("="))
+        if platform in found:
+            raise ValueError(
+                f"cleanup mode {text!r}: {platform!r} is there twice, and which mode is meant can't be known"
+            )
+        found[platform] = mode
     for platform in found:
         if platforms is not None and platform not in platforms:
             raise ValueError(f"cleanup mode {text!r}: {platform!r} is none of {', '.join(sorted(platforms))}")

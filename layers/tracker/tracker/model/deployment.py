@@ -365,6 +365,11 @@ def clipped(text: str, limit: int = ERROR_TEXT_MAX) -> str:
     return raw[: limit - 3].decode("utf-8", "ignore") + "..."
 
 
+def printable(text: str) -> str:
+    """Return a text with a blank for each character that can't be seen: controls, and what turns the direction of others."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def encode_key(key: str) -> str:
     """Return a key as one path segment: as it is, or as `~` and base64url if a gateway would misroute it."""
     # "." and ".." are path segments of their own: clients and gateways resolve them.

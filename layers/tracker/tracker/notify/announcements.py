@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tracker.clients import client
+from tracker.clients import client, sendable
 from tracker.model.clock import utc_now
 from tracker.model.delivery import Delivery
 from tracker.model.deployment import (
@@ -63,7 +63,7 @@ class Announcement(msgspec.Struct, frozen=True):
     @property
     def body(self) -> str:
         """The message: JSON of at most 16 KB."""
-        return msgspec.json.encode(self).decode()
+        return sendable(self).decode()
 
 
 class Topic:
@@ -146,7 +146,7 @@ def announcement(deployment: Deployment, event: Event) -> Announcement:
     if "cost" in event.detail:
         data["cost"] = event.detail["cost"]
     if event.type in OUTCOMES:
-        data |= receipt(deployment.resources, MESSAGE_BYTES - ENVELOPE_BYTES - len(msgspec.json.encode(data)))
+        data |= receipt(deployment.resources, MESSAGE_BYTES - ENVELOPE_BYTES - len(sendable(data)))
     return Announcement(
         id=f"{deployment.generation}-{event.sequence}",
         type=f"deployment.{event.type}",
@@ -196,7 +196,7 @@ def receipt(resources: list[Resource], room: int) -> dict[str, Any]:
         }
         if resource.never_seen:
             line["never_seen"] = True
-        size += len(msgspec.json.encode(line)) + 1
+        size += len(sendable(line)) + 1
         if size > room:
             break
         shown.append(line)
@@ -205,7 +205,7 @@ def receipt(resources: list[Resource], room: int) -> dict[str, Any]:
 
 def bounded(detail: dict[str, Any]) -> dict[str, Any]:
     """Return an event's detail if it is small enough, else the beginning of its text."""
-    text = msgspec.json.encode(detail)
+    text = sendable(detail)
     if len(text) <= EVENT_DETAIL_MAX:
         return detail
     return {"truncated": clipped(text.decode(), EVENT_DETAIL_MAX - 20)}
@@ -213,4 +213,4 @@ def bounded(detail: dict[str, Any]) -> dict[str, Any]:
 
 def fitting(text: str, limit: int) -> str:
     """Return a text, cut so that its JSON has at most `limit` bytes."""
-    return text if len(msgspec.json.encode(text)) <= limit else clipped(text, limit // ESCAPED)
+    return text if len(sendable(text)) <= limit else clipped(text, limit // ESCAPED)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
+from tracker.clients import sendable
 from tracker.dead_letters import bury
 from tracker.notify.announcements import Topic
 from tracker.store.table import STRAY, read_image, read_stray_image
@@ -72,7 +72,7 @@ class Publisher:
         It always fits: an item has at most 400 KB, as JSON within JSON at most twice as many, and SQS takes 1 MB.
         """
         change = {name: value for name, value in record["dynamodb"].items() if name != "OldImage"}
-        bury(msgspec.json.encode(record | {"dynamodb": change}).decode(), reason, queue=self._aside)
+        bury(sendable(record | {"dynamodb": change}).decode(), reason, queue=self._aside)
 
 
 def is_final(error: Exception, record: dict[str, Any]) -> bool:
