@@ -115,6 +115,9 @@ class Volume(DigitalOceanKind):
     form = UUID
     envelope = "volume"
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return VOLUMES.every(connection)
+
     def users(self, body: Any) -> Iterable[str]:
         """Return the droplets that it is attached to."""
         return [str(each) for each in body.get("droplet_ids") or []]

@@ -20,6 +20,7 @@ from tracker.cleanup.providers.digitalocean.api import (
     VOLUMES,
     DigitalOceanKind,
     Volume,
+    every,
     find_tagged,
     tagged,
 )
@@ -61,6 +62,9 @@ class DoksCluster(DigitalOceanKind):
     form = UUID
     envelope = "kubernetes_cluster"
     needs_mark = True
+
+    def every(self, connection: Api) -> Iterable[Any]:
+        return every(connection, "/v2/kubernetes/clusters", "kubernetes_clusters")
 
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str((body.get("status") or {}).get("state") or "")

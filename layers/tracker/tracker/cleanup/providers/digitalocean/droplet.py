@@ -5,6 +5,7 @@ The droplet goes first, then its dependents. Droplets and volumes carry the owne
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from tracker.cleanup.core.contract import Found, OperatorNotes, Progress, ResourceKind
@@ -17,6 +18,9 @@ from tracker.cleanup.transport.rest.provider import Api
 from tracker.model.deployment import Deployment, Resource
 from tracker.model.settings import Settings
 
+# Droplets with a GPU are in a list of their own.
+_TYPES = ("droplets", "gpus")
+
 
 class Droplet(DigitalOceanKind):
     noun = "droplet"
@@ -24,6 +28,9 @@ class Droplet(DigitalOceanKind):
     form = r"[1-9][0-9]{0,18}"
     envelope = "droplet"
     needs_mark = True
+
+    def every(self, connection: Api) -> Iterable[Any]:
+        return chain.from_iterable(every(connection, "/v2/droplets", "droplets", type=each) for each in _TYPES)
 
     def progress(self, body: Any) -> tuple[Progress, str]:
         return "present", str(body.get("status", ""))
@@ -56,12 +63,7 @@ _KINDS: dict[str, RestKind] = {
 }
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"digitalocean:droplet": 0} | dict.fromkeys(list(_KINDS)[1:], 1)
-# Droplets with a GPU are in a list of their own.
-_LISTINGS = [
-    tagged("digitalocean:droplet", "/v2/droplets", "droplets", type="droplets"),
-    tagged("digitalocean:droplet", "/v2/droplets", "droplets", type="gpus"),
-    VOLUMES,
-]
+_LISTINGS = [*(tagged("digitalocean:droplet", "/v2/droplets", "droplets", type=each) for each in _TYPES), VOLUMES]
 _BILLED_ON = "{}, billed on after the droplet is gone: what was saved of it is never deleted"
 
 NOTES = OperatorNotes(

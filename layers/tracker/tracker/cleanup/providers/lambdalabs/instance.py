@@ -4,7 +4,7 @@ A deletion is a request for several instances, whose answer may list fewer than 
 they outlive it, and are paid for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from tracker.cleanup.core.contract import Busy, Found, OperatorNotes, Progress, ResourceKind, Unreachable
@@ -47,6 +47,9 @@ class Instance(RestKind):
     provider: ClassVar = LAMBDA
     noun, path, envelope = "instance", "/api/v1/instances/{id}", "data"
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return connection.pages("/api/v1/instances", "data")
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str(body.get("status", ""))
         ways: dict[str, Progress] = {"terminating": "leaving", "terminated": "gone"}
@@ -79,11 +82,12 @@ class FileSystem(RestKind):
         super().request_deletion(connection, resource, body)
 
 
-_KINDS: dict[str, RestKind] = {"lambdalabs:instance": Instance(), "lambdalabs:file_system": FileSystem()}
+INSTANCE = Instance()
+_KINDS: dict[str, RestKind] = {"lambdalabs:instance": INSTANCE, "lambdalabs:file_system": FileSystem()}
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"lambdalabs:instance": 0, "lambdalabs:file_system": 1}
 _LISTINGS = [
-    Listing("lambdalabs:instance", lambda api: api.pages("/api/v1/instances", "data"), in_name()),
+    Listing("lambdalabs:instance", INSTANCE.every, in_name()),
     Listing("lambdalabs:file_system", lambda api: api.pages(FileSystem.path, "data"), in_name(), "created"),
 ]
 

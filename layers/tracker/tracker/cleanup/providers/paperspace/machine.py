@@ -28,6 +28,9 @@ class PaperspaceKind(RestKind):
 
     provider: ClassVar = PAPERSPACE
 
+    def every(self, connection: Api) -> Iterator[Any]:
+        return every(connection, self.path.removesuffix("/{id}"))
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         if body.get("dtDeleted"):
             return "gone", f"dtDeleted is {body['dtDeleted']}"

@@ -22,6 +22,7 @@ from tracker.model.settings import Settings
 
 # Seconds. The documents' examples name 3 for a deletion, and no Retry-After.
 THROTTLED_FOR = 5
+_INSTANCES = "/api/v1/instances/"
 
 
 def _authorize(_api: Api, credential: Credential) -> AuthBase:
@@ -87,9 +88,20 @@ class Instance(VastKind):
     noun = "instance"
     path = "/api/v0/instances/{id}/"
 
+    def every(self, connection: Api) -> Iterator[Any]:
+        def next_page(body: Any) -> str | None:
+            # Without the member nobody knows whether there are more.
+            token = body["next_token"]
+            return f"{_INSTANCES}?{urlencode({'after_token': token})}" if token else None
+
+        return connection.pages(_INSTANCES, "instances", next_page)
+
     def read(self, connection: Api, resource: Resource) -> Any:
         path = self.path_of(resource)
-        body = connection.get(path, owner="me")
+        try:
+            body = connection.get(path, owner="me")
+        except self.doubted as failed:
+            return self.listed(connection, resource, failed)
         if not isinstance(body, dict) or "instances" not in body:
             raise Unreachable(f"GET {path}: the answer holds no instances")
         if body["instances"] is None:
@@ -121,27 +133,15 @@ class Volume(VastKind):
         self._request(connection, self.path, {"id": int(resource.id)}, id=resource.id)
 
 
-VOLUME = Volume()
-_KINDS: dict[str, RestKind] = {"vastai:instance": Instance(), "vastai:volume": VOLUME}
+INSTANCE, VOLUME = Instance(), Volume()
+_KINDS: dict[str, RestKind] = {"vastai:instance": INSTANCE, "vastai:volume": VOLUME}
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"vastai:instance": 0, "vastai:volume": 1}
 _ONLY_FOUND = (
     'only found, and not named by the record; if nothing else uses it, metadata.delete_dependents = "all" deletes it'
 )
-_INSTANCES = "/api/v1/instances/"
-
-
-def _every_instance(api: Api) -> Iterator[Any]:
-    def next_page(body: Any) -> str | None:
-        # Without the member nobody knows whether there are more.
-        token = body["next_token"]
-        return f"{_INSTANCES}?{urlencode({'after_token': token})}" if token else None
-
-    return api.pages(_INSTANCES, "instances", next_page)
-
-
 _LISTINGS = [
-    Listing("vastai:instance", _every_instance, in_name("label"), "start_date"),
+    Listing("vastai:instance", INSTANCE.every, in_name("label"), "start_date"),
     Listing("vastai:volume", VOLUME.every, in_name("label"), "start_date"),
 ]
 

@@ -83,6 +83,19 @@ _PASSES = (
 WHILE_BUSY = tuple(ErrorRule(status, _PASSES, "busy") for status in (400, 409, 412, 422, 423, 500))
 
 
+# Words of gateways and web frameworks for a path that they don't have, whoever's API is behind them.
+_OF_A_ROUTE = re.compile(
+    r"^\W*(404\W+)?not[ _-]?found\W*$|missing authentication token|\bno (matching |such )?(route|endpoint|operation)\b"
+    r"|\b(route|endpoint|path|page|url) (\S+ )?(is |was )?not[ _-]?found|\bcannot (get|post|put|patch|delete|head) /"
+    r"|unknown (route|endpoint|path)",
+    re.IGNORECASE,
+)
+
+
+class NotTold(Unreachable):
+    """A "not found" that isn't of the resource: without the provider's words, or in those for a path. A list may tell."""
+
+
 class BearerToken(AuthBase):
     """Sign requests with `Authorization: Bearer ...`."""
 
@@ -200,7 +213,12 @@ class Client:
         return Response(response.status_code, body, response.headers, len(raw))
 
     def error(self, method: str, path: str, response: Response) -> Exception:
-        """Return the exception that an error stands for."""
+        """Return the exception that an error stands for. A "not found" that isn't of the resource is NotTold."""
+        error = self._meant(method, path, response)
+        is_missing = response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+        return NotTold(str(error)) if is_missing and isinstance(error, Unreachable) else error
+
+    def _meant(self, method: str, path: str, response: Response) -> Exception:
         where = f"{_call(method, path)}: {response.status}"
         wait = retry_after(response)
         try:
@@ -221,7 +239,10 @@ class Client:
         if response.status == HTTPStatus.SERVICE_UNAVAILABLE and wait:
             # It says when it will be well again.
             return Busy(text, wait)
-        return _exception(_BY_STATUS.get(response.status, "unreachable"), text, wait)
+        meaning = _BY_STATUS.get(response.status, "unreachable")
+        if meaning == "gone" and _OF_A_ROUTE.search(error_text):
+            return Unreachable(f"{text}, as of a path that isn't there")
+        return _exception(meaning, text, wait)
 
     def pages(
         self, path: str, items: str, next_page: Callable[[Any], str | None] = lambda _body: None, **params: Any

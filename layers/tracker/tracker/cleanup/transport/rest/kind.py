@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tracker.cleanup.core.contract import Refused, Unreachable
 from tracker.cleanup.core.discovery import kept, named_resources
 from tracker.cleanup.core.kind import Gone, Kind
+from tracker.cleanup.transport.rest.client import NotTold
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.deployment import RESOURCE_DETAIL_MAX, RESOURCES_MAX, Deployment, Resource, clipped
 from tracker.model.settings import Settings
@@ -22,6 +23,8 @@ class RestKind(Kind[Api, Any]):
     object that holds the resource, empty for the whole answer. `deletion` is the method and path that deletes one ("": `path`),
     `deletion_body` the JSON that is sent with it, None for none.
 
+    `doubted` are the answers to a read that prove nothing alone: the list of the kind tells, if there is one (`every`).
+
     Few providers document how soon a read shows what was just made; two minutes are long for all of them.
     """
 
@@ -30,6 +33,7 @@ class RestKind(Kind[Api, Any]):
     envelope: ClassVar[str] = ""
     deletion: ClassVar[tuple[str, str]] = ("DELETE", "")
     deletion_body: ClassVar[Any] = None
+    doubted: ClassVar[tuple[type[Exception], ...]] = (NotTold,)
     settles_in = 120
 
     def check_id(self, resource: Resource, settings: Settings) -> None:
@@ -42,14 +46,33 @@ class RestKind(Kind[Api, Any]):
         """Open the API of the resource's account."""
         yield self.provider.open(resource.place, settings)
 
+    def every(self, connection: Api) -> Iterable[Any] | None:
+        """Return all resources of this kind in the account, by their whole list, None if the provider has no such list."""
+        return None
+
     def read(self, connection: Api, resource: Resource) -> Any:
-        """Return the resource as the provider shows it."""
+        """Return the resource as the provider shows it; as the list of its kind does, if the answer is `doubted`."""
         path = self.path_of(resource)
-        body = connection.get(path)
+        try:
+            body = connection.get(path)
+        except self.doubted as failed:
+            return self.listed(connection, resource, failed)
         found = body.get(self.envelope) if self.envelope and isinstance(body, dict) else body
         if not isinstance(found, dict):
             raise Unreachable(f"GET {path}: the answer holds no {self.envelope or self.noun}")
         return found
+
+    def listed(self, connection: Api, resource: Resource, failed: Exception) -> Any:
+        """Return the resource as the list of its kind shows it. Raises Gone if that hasn't got it, and what `failed` if there is no list."""
+        items = self.every(connection)
+        if items is None:
+            raise failed
+        for each in items:
+            if not each.get("id"):
+                raise Unreachable(f"the list of each {self.noun}: an item without an id")
+            if str(each["id"]).lower() == resource.id.lower():
+                return each
+        raise Gone(f"{failed}; and the list of each {self.noun} hasn't got it")
 
     def request_deletion(self, connection: Api, resource: Resource, body: Any) -> None:
         """Request the deletion by the method and path of `deletion`. Raises Unreachable if the answer is a success that holds a failure."""
