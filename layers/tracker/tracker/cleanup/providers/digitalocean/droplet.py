@@ -11,7 +11,15 @@ from typing import Any
 from tracker.cleanup.core.contract import Found, OperatorNotes, Progress, ResourceKind
 from tracker.cleanup.core.discovery import judged, kept
 from tracker.cleanup.core.kind import Gone
-from tracker.cleanup.providers.digitalocean.api import VOLUMES, DigitalOceanKind, Volume, every, find_tagged, tagged
+from tracker.cleanup.providers.digitalocean.api import (
+    VOLUMES,
+    DigitalOceanKind,
+    Volume,
+    descriptions,
+    every,
+    find_tagged,
+    tagged,
+)
 from tracker.cleanup.transport.rest.client import listed
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents, unless_denied
 from tracker.cleanup.transport.rest.provider import Api
@@ -92,10 +100,14 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     def dependents(api: Api, droplet: Resource, _body: Any) -> Iterator[Resource]:
         path = DROPLET.path_of(droplet, DROPLET.path + "/destroy_with_associated_resources")
         body = api.get(path)
-        for volume in listed(body, "volumes", path, is_optional=True):
-            resource = Resource("digitalocean:volume", str(volume["id"]), stage=1)
+        volumes = [
+            Resource("digitalocean:volume", str(each["id"]), stage=1)
+            for each in listed(body, "volumes", path, is_optional=True)
+        ]
+        describe = descriptions(api, VOLUME, volumes)
+        for resource in volumes:
             with suppress(Gone):
-                is_marked = VOLUME.has_mark(VOLUME.find(api, resource), settings.mark("digitalocean"))
+                is_marked = VOLUME.has_mark(describe(resource), settings.mark("digitalocean"))
                 yield judged(deployment, resource, is_marked=is_marked)
         for address in listed(body, "reserved_ips", path, is_optional=True):
             # Its `id` is a number of the bill's; the address itself is its name.

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from tracker.cleanup.core.contract import Busy, Refused, Unreachable
 from tracker.cleanup.core.kind import Gone
-from tracker.cleanup.transport.bounds import ANSWER_MAX, PART, TEXT_MAX, Page, TooLong, joined, paged
+from tracker.cleanup.transport.bounds import ANSWER_MAX, PART, TEXT_MAX, Page, TooLong, TooMuch, joined, paged
 from tracker.cleanup.transport.credentials import Credential
 from tracker.cleanup.transport.loopback import is_loopback
 from tracker.model.deployment import clipped
@@ -204,7 +204,7 @@ class Client:
             ) as response:
                 raw = joined(response.iter_content(PART), ANSWER_MAX)
         except TooLong as too_long:
-            raise Unreachable(f"{_call(method, path)}: the answer is too long: {too_long}") from None
+            raise TooMuch(f"{_call(method, path)}: the answer is too long: {too_long}") from None
         except (RequestException, HTTPError, OSError) as error:
             raise Unreachable(f"{_call(method, path)}: {type(error).__name__}") from None
         if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:

@@ -8,8 +8,9 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from tracker.cleanup.core.contract import Refused, Unreachable
-from tracker.cleanup.core.discovery import kept, named_resources
+from tracker.cleanup.core.discovery import is_first_attempt, kept, named_resources
 from tracker.cleanup.core.kind import Gone, Kind
+from tracker.cleanup.transport.bounds import TooMuch
 from tracker.cleanup.transport.rest.client import NotTold
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.deployment import RESOURCE_DETAIL_MAX, RESOURCES_MAX, Deployment, Resource, clipped
@@ -137,7 +138,8 @@ def discover_with_dependents(
         main.check_deletable(api, resource, body, settings)
         place = place | main.location(api)
         found[each.key] = replace(resource, seen=True, place=resource.place | main.identity(body))
-        for other in _while_there(main, api, found[each.key], dependents(api, found[each.key], body)):
+        others = _while_there(main, api, found[each.key], dependents(api, found[each.key], body))
+        for other in _as_far_as_read(deployment, others, main):
             before = found.get(other.key)
             found[other.key] = replace(before, place=before.place | other.place) if before else other
     used_by = {"used_by": ",".join(each.id for each in mains)}
@@ -171,16 +173,36 @@ def _summed_up(found: list[Resource], known: list[Resource], stage: int) -> list
 
 
 def unless_denied(kind: str, found: Iterable[Resource]) -> Iterator[Resource]:
-    """Yield what was found; or, if the credential may not look for it (403), a note that is kept in its stead.
+    """Yield what was found; or, if the credential may not look for it (403), or it is too much to be read, a note that is kept in its stead.
 
     For what is billed on, and never deleted unnamed: that it can't be seen mustn't keep the rest from going.
     """
     try:
         yield from found
+    except TooMuch as too_much:
+        yield _unseen(kind, f"there may be more: {too_much}")
     except Refused as refused:
         if refused.error_class != "credentials" or ": 403" not in str(refused):
             raise
-        yield kept(Resource(kind, "unseen"), f"not looked for, since the credential may not: {refused}")
+        yield _unseen(kind, f"not looked for, since the credential may not: {refused}")
+
+
+def _unseen(kind: str, why: str) -> Resource:
+    return kept(Resource(kind, "unseen"), why)
+
+
+def _as_far_as_read(deployment: Deployment, dependents: Iterable[Resource], main: RestKind) -> Iterator[Resource]:
+    """Yield the dependents; of more than is read of any list, those that come before, and a note that there may be others.
+
+    A round's first attempt fails of it: it may be the provider's moment.
+    """
+    try:
+        yield from dependents
+    except TooMuch as too_much:
+        if is_first_attempt(deployment):
+            raise
+        text = f"what else belongs to the {main.noun} can't be read, and may be left: {too_much}"
+        yield _unseen(f"{main.provider.name}:dependent", clipped(text, RESOURCE_DETAIL_MAX))
 
 
 def _while_there(main: RestKind, api: Api, resource: Resource, dependents: Iterable[Resource]) -> Iterator[Resource]:
