@@ -102,11 +102,10 @@ class Cleanups:
         self._unread: list[str] = []
         monkeypatch.setattr(engine.logger, "exception", lambda *_, **more: self._unread.append(str(more["extra"])))
         clusters = [getattr(self._server, "kubernetes", None), getattr(target, "cluster", None)]
-        noted = ("calls", "faults", "violations", "hidden", "_routes")
         self._states: list[Any] = [
-            each
-            for name, each in vars(self._server).items()
-            if isinstance(each, dict | list | set) and name not in noted
+            getattr(self._server, name)
+            for name in ("things", "operations", "ended", "actions", "events")
+            if hasattr(self._server, name)
         ]
         for cluster in filter(None, clusters):
             # What is inside of a cluster is asked over a socket, which takes its time, and is no concern of this.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from tracker.cleanup.core.contract import Busy, Found, OperatorNotes, Progress, ResourceKind, Unreachable
 from tracker.cleanup.core.discovery import judged
 from tracker.cleanup.core.kind import Gone
-from tracker.cleanup.transport.rest.client import BearerToken, Endpoint, ErrorRule, listed
+from tracker.cleanup.transport.rest.client import BearerToken, Endpoint, ErrorRule, listed, with_id
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name
 from tracker.cleanup.transport.rest.provider import Api, Provider
@@ -71,8 +71,8 @@ class FileSystem(RestKind):
     deletion = ("DELETE", "/api/v1/filesystems/{id}")
 
     def read(self, connection: Api, resource: Resource) -> Any:
-        for each in connection.pages(self.path, "data"):
-            if each.get("id") == resource.id:
+        for each in with_id(connection.pages(self.path, "data"), self.path):
+            if each["id"] == resource.id:
                 return each
         raise Gone(f"GET {self.path}: {resource.id} isn't listed")
 

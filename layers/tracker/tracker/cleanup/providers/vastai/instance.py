@@ -13,7 +13,7 @@ from tracker.cleanup.core.contract import Found, OperatorNotes, Progress, Resour
 from tracker.cleanup.core.discovery import judged
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.transport.credentials import Credential
-from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule, listed
+from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule, listed, with_id
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents, unless_denied
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name
 from tracker.cleanup.transport.rest.provider import Api, Provider
@@ -122,7 +122,9 @@ class Volume(VastKind):
             raise Unreachable(str(gone)) from None
 
     def read(self, connection: Api, resource: Resource) -> Any:
-        found = next((each for each in self.every(connection) if str(each.get("id")) == resource.id), None)
+        found = next(
+            (each for each in with_id(self.every(connection), self.path) if str(each["id"]) == resource.id), None
+        )
         if found is None:
             raise Gone(f"GET {self.path}: {resource.id} isn't listed")
         return found

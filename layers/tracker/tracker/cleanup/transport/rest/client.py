@@ -6,7 +6,7 @@ credential is, `provider` finds out.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -90,6 +90,9 @@ _OF_A_ROUTE = re.compile(
     r"|unknown (route|endpoint|path)",
     re.IGNORECASE,
 )
+
+# What a text has of members that are null.
+_NOTHING = re.compile(r"\bNone\b")
 
 
 class NotTold(Unreachable):
@@ -240,8 +243,8 @@ class Client:
             # It says when it will be well again.
             return Busy(text, wait)
         meaning = _BY_STATUS.get(response.status, "unreachable")
-        if meaning == "gone" and _OF_A_ROUTE.search(error_text):
-            return Unreachable(f"{text}, as of a path that isn't there")
+        if meaning == "gone" and (_OF_A_ROUTE.search(error_text) or not re.search(r"\w", _NOTHING.sub("", error_text))):
+            return Unreachable(f"{text}, which says nothing of the resource")
         return _exception(meaning, text, wait)
 
     def pages(
@@ -283,6 +286,14 @@ def listed(body: Any, items: str, path: str, *, is_optional: bool = False) -> li
         return []
     if not isinstance(found, list):
         raise Unreachable(f"GET {urlsplit(path).path}: the answer holds no {items}")
+    return found
+
+
+def with_id(items: Iterable[Any], where: str, key: str = "id") -> list[Any]:
+    """Return the items of a list. Raises Unreachable if one has no id: then nobody knows what is absent."""
+    found = list(items)
+    if not all(isinstance(each, dict) and each.get(key) for each in found):
+        raise Unreachable(f"{where}: an item without its {key}")
     return found
 
 

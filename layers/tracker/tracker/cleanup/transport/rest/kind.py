@@ -11,7 +11,7 @@ from tracker.cleanup.core.contract import Refused, Unreachable
 from tracker.cleanup.core.discovery import is_first_attempt, kept, named_resources
 from tracker.cleanup.core.kind import Gone, Kind
 from tracker.cleanup.transport.bounds import TooMuch
-from tracker.cleanup.transport.rest.client import NotTold
+from tracker.cleanup.transport.rest.client import NotTold, with_id
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.deployment import RESOURCE_DETAIL_MAX, RESOURCES_MAX, Deployment, Resource, clipped
 from tracker.model.settings import Settings
@@ -68,9 +68,7 @@ class RestKind(Kind[Api, Any]):
         items = self.every(connection)
         if items is None:
             raise failed
-        for each in items:
-            if not each.get("id"):
-                raise Unreachable(f"the list of each {self.noun}: an item without an id")
+        for each in with_id(items, f"the list of each {self.noun}"):
             if str(each["id"]).lower() == resource.id.lower():
                 return each
         raise Gone(f"{failed}; and the list of each {self.noun} hasn't got it")
