@@ -267,4 +267,4 @@ def test_a_server_that_is_off_is_present_and_paid_for(target: StandIn) -> None:
 def test_a_code_says_what_an_error_means(status: int, code: str, meant: type[Exception]) -> None:
     client = Client(api.HETZNER.endpoint, Credential({}, "none"), Settings())
     answer = Response(status, {"error": {"code": code, "message": "x"}}, {})
-    assert type(client.error("GET", "/v1/servers/1", answer)) is meant
+    assert isinstance(client.error("GET", "/v1/servers/1", answer), meant)

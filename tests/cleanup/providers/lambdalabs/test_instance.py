@@ -205,4 +205,4 @@ def test_a_file_system_in_use_waits(target: StandIn) -> None:
 def test_a_code_says_what_an_error_means(status: int, code: str, meant: type[Exception]) -> None:
     client = Client(instance.LAMBDA.endpoint, Credential({}, "none"), Settings())
     answer = Response(status, error(status, "x", code).body, {})
-    assert type(client.error("GET", "/api/v1/instances/1", answer)) is meant
+    assert isinstance(client.error("GET", "/api/v1/instances/1", answer), meant)

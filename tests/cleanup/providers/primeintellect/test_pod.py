@@ -174,4 +174,4 @@ def test_a_disk_that_another_pod_uses_stays(target: StandIn) -> None:
 )
 def test_a_404_counts_in_the_provider_s_words_only(body: Any, meant: type[Exception]) -> None:
     client = Client(pod.PRIME_INTELLECT.endpoint, Credential({}, "none"), Settings())
-    assert type(client.error("GET", "/api/v1/pods/1", Response(404, body, {}))) is meant
+    assert isinstance(client.error("GET", "/api/v1/pods/1", Response(404, body, {})), meant)

@@ -113,7 +113,7 @@ def test_what_a_get_cannot_find_but_the_list_has_is_still_there(target: StandIn,
     assert ("vultr:block", BLOCKS[0]) in target.asked()
     assert life.record.status == "Terminated"
     block = next(each for each in life.record.resources if each.id == BLOCKS[0])
-    assert "GET /v2/blocks hasn't got it" in block.proof
+    assert "the list of each block storage hasn't got it" in block.proof
 
 
 def test_a_list_that_cannot_be_had_proves_nothing(target: StandIn) -> None:

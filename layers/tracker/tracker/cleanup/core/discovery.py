@@ -50,6 +50,12 @@ def deletes_dependents(deployment: Deployment) -> bool:
     return deployment.metadata.get("delete_dependents") == "all"
 
 
+def is_first_attempt(deployment: Deployment) -> bool:
+    """Whether this round has met no error yet. A plan is no attempt: it shows how the round would end."""
+    error, cleanup = deployment.cleanup.last_error, deployment.cleanup
+    return deployment.status == "Terminating" and (error is None or error.round != cleanup.round)
+
+
 def judged(
     deployment: Deployment,
     resource: Resource,

@@ -11,10 +11,15 @@ import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 
+from msgspec.structs import replace
+
 from tracker.cleanup.core.contract import MARKED, Busy, Observation, Progress, Refused
 from tracker.model.catalogue import Guard, form_of
 from tracker.model.deployment import Resource
 from tracker.model.settings import Settings
+
+# The key of a resource's place that says at which address it was seen last.
+SEEN_AT = "seen_at"
 
 
 class Gone(Exception):
@@ -84,6 +89,10 @@ class Kind[Connection, Body]:
         """Return what the open place says of itself, the `anchor` among it. It is remembered in the resource's place."""
         return {}
 
+    def address(self, connection: Connection, resource: Resource) -> str:
+        """Return the address of a machine that a copy with the same identity may have been made of; empty if there are no copies."""
+        return ""
+
     def source(self, resource: Resource) -> str:
         """Name the read that shows the state of the resource. A proof begins with it."""
         return f"{self.noun} {resource.id}"
@@ -115,10 +124,20 @@ class Kind[Connection, Body]:
                 try:
                     body = self.find(connection, resource)
                 except Gone as gone:
+                    self._check_address(connection, resource, gone)
                     return self.observe_absence(connection, resource, gone)
-                return self.observe(connection, resource, body)
+                look = self.observe(connection, resource, body)
+                at = self.address(connection, resource)
+                return replace(look, place=look.place | {SEEN_AT: at}) if at and look.state != "gone" else look
         except PlaceGone as gone:
             return Observation("gone", proof=str(gone))
+
+    def _check_address(self, connection: Connection, resource: Resource, gone: Gone) -> None:
+        """Raise Refused if it was seen at another address: who answers here may be a copy of that machine."""
+        before, now = resource.place.get(SEEN_AT, ""), self.address(connection, resource)
+        if before and now and before != now:
+            text = f"it was seen at {before}, and not at {now}, where a copy may answer: a copy has the same identity"
+            raise Refused("unproven", f"{gone}; {text}. Correct the record, or forget it")
 
     def delete(self, resource: Resource, settings: Settings) -> None:
         """Request the deletion of a resource, if it is still there, and still may go."""

@@ -21,6 +21,10 @@ TEXT_MAX = 4096
 PART = 65_536
 
 
+class TooMuch(Unreachable):
+    """An answer or a list has more than is read of any, or takes too long: another attempt may end the same."""
+
+
 class TooLong(OSError):
     """An answer has more bytes than are read."""
 
@@ -50,10 +54,19 @@ def joined(parts: Iterable[bytes], most: int) -> bytes:
     return bytes(raw)
 
 
+def in_time[Item](where: str, items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items of a list of which each is asked for by itself. Raises TooMuch if all of that takes too long."""
+    until = time.monotonic() + LIST_LIMIT
+    for item in items:
+        if time.monotonic() > until:
+            raise TooMuch(f"{where}: to ask for each takes more than {LIST_LIMIT:.0f} s")
+        yield item
+
+
 def paged[Cursor](where: str, first: Cursor, page: Callable[[Cursor], Page[Cursor]]) -> Iterator[Any]:
     """Yield all items of a list that comes in pages, of which `page` reads one.
 
-    Raises Unreachable if a page leads to one that was read already, or all of them are too many, too large or take too long.
+    Raises Unreachable if a page leads to one that was read already, TooMuch if all of them are too many, too large or take too long.
     """
     until = time.monotonic() + LIST_LIMIT
     size, seen, cursor = 0, {first}, first
@@ -61,14 +74,14 @@ def paged[Cursor](where: str, first: Cursor, page: Callable[[Cursor], Page[Curso
         found = page(cursor)
         size += found.size
         if size > LIST_MAX:
-            raise Unreachable(f"{where}: its pages have more than {LIST_MAX} bytes")
+            raise TooMuch(f"{where}: its pages have more than {LIST_MAX} bytes")
         yield from found.items
         if not found.following:
             return
         if found.following in seen:
             raise Unreachable(f"{where}: its pages lead in a circle")
         if time.monotonic() > until:
-            raise Unreachable(f"{where}: its pages take more than {LIST_LIMIT:.0f} s")
+            raise TooMuch(f"{where}: its pages take more than {LIST_LIMIT:.0f} s")
         seen.add(found.following)
         cursor = found.following
-    raise Unreachable(f"{where}: more than {PAGES_MAX} pages")
+    raise TooMuch(f"{where}: more than {PAGES_MAX} pages")

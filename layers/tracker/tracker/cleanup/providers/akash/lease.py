@@ -15,6 +15,8 @@ from tracker.model.deployment import Deployment, Resource
 from tracker.model.settings import Settings
 
 _WALLETS = "/v1/wallets"
+# The states of a lease that don't change any more (akash-network/chain-sdk, market v1, Lease.State).
+_ENDED = ("closed", "insufficient_funds")
 
 
 def _identify_account(api: Api) -> str:
@@ -57,12 +59,12 @@ class Lease(RestKind):
         return super().path_of(msgspec.structs.replace(resource, id=resource.id.partition("/")[0]), path)
 
     def progress(self, body: Any) -> tuple[Progress, str]:
-        """Return "gone" once it is closed and none of its leases is active. One without funds is present."""
+        """Return "gone" once it is closed and all of its leases have ended. One without funds is present."""
         state = str(body["deployment"]["state"])
-        active = sum(each.get("state") == "active" for each in body.get("leases") or [])
+        left = sum(each.get("state") not in _ENDED for each in body.get("leases") or [])
         if state != "closed":
-            return "present", f"{state}, {active} active leases"
-        return ("leaving", f"closed, {active} leases still active") if active else ("gone", "terminated (closed)")
+            return "present", f"{state}, {left} leases that haven't ended"
+        return ("leaving", f"closed, {left} leases haven't ended yet") if left else ("gone", "terminated (closed)")
 
     def failure_in(self, answer: dict[str, Any]) -> str:
         """Return that it isn't closed, unless the answer says that it is."""
@@ -79,7 +81,7 @@ NOTES = OperatorNotes(
     permissions=("the key's user: its managed wallet owns the deployments",),
     order=("the deployment, with all its leases",),
     gone=(
-        "The state `closed`, and no lease `active`; or 404 `Deployment not found`. The address of the key's wallet was asked for "
+        "The state `closed`, and of its leases too (or `insufficient_funds`); or 404 `Deployment not found`. The address of the key's wallet was asked for "
         "before: that is the `account`, and so is metadata `owner`."
     ),
     duration="A few blocks: half a minute.",

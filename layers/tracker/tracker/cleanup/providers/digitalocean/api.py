@@ -3,13 +3,14 @@
 Source: DigitalOcean's OpenAPI document (digitalocean/openapi, 7c1300c).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from requests.auth import AuthBase
 
-from tracker.cleanup.core.contract import Found
+from tracker.cleanup.core.contract import Found, Refused
+from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.transport.credentials import Credential
 from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule
 from tracker.cleanup.transport.rest.kind import RestKind
@@ -20,6 +21,8 @@ from tracker.model.settings import Settings
 
 # The most that a page may hold.
 PER_PAGE = 200
+# So many are asked for one by one.
+ONE_BY_ONE = 50
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
@@ -91,6 +94,28 @@ def tagged(kind: str, path: str, items: str, **filters: str) -> Listing:
     return Listing(kind, lambda api: every(api, path, items, **filters), in_words("tags"), "created_at")
 
 
+def descriptions(api: Api, kind: RestKind, resources: Collection[Resource]) -> Callable[[Resource], Any]:
+    """Return what describes each of the resources, or raises Gone: its own GET, or, of very many, the list of their kind, which is read once."""
+    if len(resources) <= ONE_BY_ONE:
+        return lambda resource: kind.find(api, resource)
+    try:
+        listed = {str(each["id"]): each for each in kind.every(api) or ()}
+    except Refused as refused:
+        failure = refused
+
+        def refuse(_: Resource) -> Any:
+            raise failure
+
+        return refuse
+
+    def described(resource: Resource) -> Any:
+        if resource.id not in listed:
+            raise Gone(f"the list of each {kind.noun} hasn't got {resource.id}")
+        return listed[resource.id]
+
+    return described
+
+
 VOLUMES = tagged("digitalocean:volume", "/v2/volumes", "volumes")
 
 
@@ -114,6 +139,9 @@ class Volume(DigitalOceanKind):
     path = "/v2/volumes/{id}"
     form = UUID
     envelope = "volume"
+
+    def every(self, connection: Api) -> Iterable[Any]:
+        return VOLUMES.every(connection)
 
     def users(self, body: Any) -> Iterable[str]:
         """Return the droplets that it is attached to."""

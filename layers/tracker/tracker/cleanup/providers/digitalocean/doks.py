@@ -20,6 +20,8 @@ from tracker.cleanup.providers.digitalocean.api import (
     VOLUMES,
     DigitalOceanKind,
     Volume,
+    descriptions,
+    every,
     find_tagged,
     tagged,
 )
@@ -35,6 +37,7 @@ from tracker.cleanup.transport.kubernetes.objects import (
     NoAccess,
     inside,
     is_answered,
+    is_retained,
     kinds,
     retained_in,
 )
@@ -62,6 +65,9 @@ class DoksCluster(DigitalOceanKind):
     envelope = "kubernetes_cluster"
     needs_mark = True
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return every(connection, "/v2/kubernetes/clusters", "kubernetes_clusters")
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str((body.get("status") or {}).get("state") or "")
         match state:
@@ -85,12 +91,18 @@ class LoadBalancer(DigitalOceanKind):
     form = UUID
     envelope = "load_balancer"
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return every(connection, "/v2/load_balancers", "load_balancers")
+
 
 class VolumeSnapshot(DigitalOceanKind):
     noun = "volume snapshot"
     path = "/v2/snapshots/{id}"
     form = UUID
     envelope = "snapshot"
+
+    def every(self, connection: Api) -> Iterable[Any]:
+        return every(connection, "/v2/snapshots", "snapshots", resource_type="volume")
 
 
 CLUSTER = DoksCluster()
@@ -196,7 +208,7 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
         disowned = {key for each in remembered for key in each.place.get("disowned", "").split(",") if key}
 
         def reason_to_keep(each: "_Associated") -> str:
-            if each.body.get("name") in retained:
+            if is_retained(str(each.body.get("name") or ""), retained):
                 return _RETAINED
             if not _is_made_by(cluster, each.resource.kind, each.body):
                 return _ONLY_FOUND
@@ -252,10 +264,13 @@ def _associated(api: Api, cluster: Resource) -> Iterator[_Associated]:
     body = api.get(path)
     for items in ("load_balancers", "volumes", "volume_snapshots"):
         kind = f"digitalocean:{items.removesuffix('s')}"
-        for each in listed(body, items, path, is_optional=True):
-            resource = Resource(kind, str(each["id"]), stage=_AFTERWARDS)
+        found = [
+            Resource(kind, str(each["id"]), stage=_AFTERWARDS) for each in listed(body, items, path, is_optional=True)
+        ]
+        describe = descriptions(api, _KINDS[kind], found)
+        for resource in found:
             try:
-                yield _Associated(resource, _KINDS[kind].find(api, resource))
+                yield _Associated(resource, describe(resource))
             except Refused as refused:
                 # What the record doesn't name mustn't keep the cluster: a token without its scope, say.
                 yield _Associated(resource, {}, f"it was only found, and can't be read: {refused}")

@@ -5,17 +5,29 @@ The droplet goes first, then its dependents. Droplets and volumes carry the owne
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from tracker.cleanup.core.contract import Found, OperatorNotes, Progress, ResourceKind
 from tracker.cleanup.core.discovery import judged, kept
 from tracker.cleanup.core.kind import Gone
-from tracker.cleanup.providers.digitalocean.api import VOLUMES, DigitalOceanKind, Volume, every, find_tagged, tagged
+from tracker.cleanup.providers.digitalocean.api import (
+    VOLUMES,
+    DigitalOceanKind,
+    Volume,
+    descriptions,
+    every,
+    find_tagged,
+    tagged,
+)
 from tracker.cleanup.transport.rest.client import listed
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents, unless_denied
 from tracker.cleanup.transport.rest.provider import Api
 from tracker.model.deployment import Deployment, Resource
 from tracker.model.settings import Settings
+
+# Droplets with a GPU are in a list of their own.
+_TYPES = ("droplets", "gpus")
 
 
 class Droplet(DigitalOceanKind):
@@ -24,6 +36,9 @@ class Droplet(DigitalOceanKind):
     form = r"[1-9][0-9]{0,18}"
     envelope = "droplet"
     needs_mark = True
+
+    def every(self, connection: Api) -> Iterable[Any]:
+        return chain.from_iterable(every(connection, "/v2/droplets", "droplets", type=each) for each in _TYPES)
 
     def progress(self, body: Any) -> tuple[Progress, str]:
         return "present", str(body.get("status", ""))
@@ -56,12 +71,7 @@ _KINDS: dict[str, RestKind] = {
 }
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"digitalocean:droplet": 0} | dict.fromkeys(list(_KINDS)[1:], 1)
-# Droplets with a GPU are in a list of their own.
-_LISTINGS = [
-    tagged("digitalocean:droplet", "/v2/droplets", "droplets", type="droplets"),
-    tagged("digitalocean:droplet", "/v2/droplets", "droplets", type="gpus"),
-    VOLUMES,
-]
+_LISTINGS = [*(tagged("digitalocean:droplet", "/v2/droplets", "droplets", type=each) for each in _TYPES), VOLUMES]
 _BILLED_ON = "{}, billed on after the droplet is gone: what was saved of it is never deleted"
 
 NOTES = OperatorNotes(
@@ -90,10 +100,14 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
     def dependents(api: Api, droplet: Resource, _body: Any) -> Iterator[Resource]:
         path = DROPLET.path_of(droplet, DROPLET.path + "/destroy_with_associated_resources")
         body = api.get(path)
-        for volume in listed(body, "volumes", path, is_optional=True):
-            resource = Resource("digitalocean:volume", str(volume["id"]), stage=1)
+        volumes = [
+            Resource("digitalocean:volume", str(each["id"]), stage=1)
+            for each in listed(body, "volumes", path, is_optional=True)
+        ]
+        describe = descriptions(api, VOLUME, volumes)
+        for resource in volumes:
             with suppress(Gone):
-                is_marked = VOLUME.has_mark(VOLUME.find(api, resource), settings.mark("digitalocean"))
+                is_marked = VOLUME.has_mark(describe(resource), settings.mark("digitalocean"))
                 yield judged(deployment, resource, is_marked=is_marked)
         for address in listed(body, "reserved_ips", path, is_optional=True):
             # Its `id` is a number of the bill's; the address itself is its name.

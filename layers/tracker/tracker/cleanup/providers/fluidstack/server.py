@@ -24,6 +24,9 @@ class Server(RestKind):
     noun, path = "instance", f"{ROOT}/instances/{{id}}"
     needs_mark, mark_key = True, "fluidstack"
 
+    def every(self, connection: Api) -> Iterator[Any]:
+        return every(connection, f"{ROOT}/instances")
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str(body["state"])
         stopped = "stopped, and what it keeps is still paid for" if state == "stopped" else state

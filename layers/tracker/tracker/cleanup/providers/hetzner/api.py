@@ -60,6 +60,9 @@ class HetznerKind(RestKind):
     provider: ClassVar = HETZNER
     mark_key, mark_noun = "hetzner", "label"
 
+    def every(self, connection: Api) -> Iterator[Any]:
+        return every(connection, self.path.removeprefix("/v1/").removesuffix("/{id}"))
+
     def protection(self, connection: Api, resource: Resource, body: Any) -> str:
         """Return that it is protected, if it is."""
         is_protected = (body.get("protection") or {}).get("delete")

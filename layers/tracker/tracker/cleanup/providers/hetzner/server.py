@@ -14,7 +14,6 @@ from tracker.cleanup.core.contract import Found, Observation, OperatorNotes, Pro
 from tracker.cleanup.core.discovery import judged
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.providers.hetzner.api import HetznerKind, every
-from tracker.cleanup.transport.rest.client import listed
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_tags
 from tracker.cleanup.transport.rest.provider import Api
@@ -34,7 +33,7 @@ class Server(HetznerKind):
         """Say what was read, and what became of the action by which the server was to go. That it failed is reported once."""
         look = super().observe(connection, resource, body)
         path = f"{self.path_of(resource)}/actions"
-        newest = listed(connection.get(path, sort="id:desc"), "actions", path) if resource.asked_in else []
+        newest = list(connection.pages(path, "actions", sort="id:desc")) if resource.asked_in else []
         none: dict[str, Any] = {"status": ""}
         action = next((each for each in newest if each["command"] == "delete_server"), none)
         if action["status"] == "running":

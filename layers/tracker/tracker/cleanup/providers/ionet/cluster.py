@@ -34,11 +34,31 @@ IO_NET = Provider(
 )
 
 
+def every(api: Api) -> Iterator[Any]:
+    """Yield all deployments, by the numbers of pages, until there are as many as the list says. A page that comes twice isn't taken for another."""
+    seen: set[str] = set()
+
+    def page(number: int) -> Page[int]:
+        answer = api.call("GET", _LIST, params={"page": number, "page_size": PER_PAGE})
+        data = answer.body["data"]
+        found, total = listed(data, "deployments", _LIST), int(data["total"])
+        ids = {str(each["id"]) for each in found}
+        if seen & ids or (not ids and len(seen) < total):
+            raise Unreachable(f"GET {_LIST}: page {number} isn't the next one, and {len(seen)} of {total} were read")
+        seen.update(ids)
+        return Page(found, number + 1 if len(seen) < total else None, answer.size)
+
+    return paged(f"GET {_LIST}", 1, page)
+
+
 class Cluster(RestKind):
     """A deployment, with all its containers."""
 
     provider: ClassVar = IO_NET
     noun, path, envelope = "deployment", "/enterprise/v1/io-cloud/caas/deployment/{id}", "data"
+
+    def every(self, connection: Api) -> Iterator[Any]:
+        return every(connection)
 
     def progress(self, body: Any) -> tuple[Progress, str]:
         """Return "gone" for "destroyed" and "completed", and for "failed" once it has ended."""
@@ -60,24 +80,7 @@ KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"ionet:deployment": 0}
 
 
-def _every(api: Api) -> Iterator[Any]:
-    """Yield all deployments, by the numbers of pages, until there are as many as the list says. A page that comes twice isn't taken for another."""
-    seen: set[str] = set()
-
-    def page(number: int) -> Page[int]:
-        answer = api.call("GET", _LIST, params={"page": number, "page_size": PER_PAGE})
-        data = answer.body["data"]
-        found, total = listed(data, "deployments", _LIST), int(data["total"])
-        ids = {str(each["id"]) for each in found}
-        if seen & ids or (not ids and len(seen) < total):
-            raise Unreachable(f"GET {_LIST}: page {number} isn't the next one, and {len(seen)} of {total} were read")
-        seen.update(ids)
-        return Page(found, number + 1 if len(seen) < total else None, answer.size)
-
-    return paged(f"GET {_LIST}", 1, page)
-
-
-_LISTINGS = [Listing("ionet:deployment", _every, in_name(), "created_at")]
+_LISTINGS = [Listing("ionet:deployment", every, in_name(), "created_at")]
 
 NOTES = OperatorNotes(
     credentials="An API key: secret key `token`; on one machine IOCLOUD_API_KEY or IO_NET_API_KEY.",

@@ -4,13 +4,13 @@ A deletion is a request for several instances, whose answer may list fewer than 
 they outlive it, and are paid for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from tracker.cleanup.core.contract import Busy, Found, OperatorNotes, Progress, ResourceKind, Unreachable
 from tracker.cleanup.core.discovery import judged
 from tracker.cleanup.core.kind import Gone
-from tracker.cleanup.transport.rest.client import BearerToken, Endpoint, ErrorRule, listed
+from tracker.cleanup.transport.rest.client import BearerToken, Endpoint, ErrorRule, listed, with_id
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name
 from tracker.cleanup.transport.rest.provider import Api, Provider
@@ -47,6 +47,9 @@ class Instance(RestKind):
     provider: ClassVar = LAMBDA
     noun, path, envelope = "instance", "/api/v1/instances/{id}", "data"
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return connection.pages("/api/v1/instances", "data")
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str(body.get("status", ""))
         ways: dict[str, Progress] = {"terminating": "leaving", "terminated": "gone"}
@@ -68,8 +71,8 @@ class FileSystem(RestKind):
     deletion = ("DELETE", "/api/v1/filesystems/{id}")
 
     def read(self, connection: Api, resource: Resource) -> Any:
-        for each in connection.pages(self.path, "data"):
-            if each.get("id") == resource.id:
+        for each in with_id(connection.pages(self.path, "data"), self.path):
+            if each["id"] == resource.id:
                 return each
         raise Gone(f"GET {self.path}: {resource.id} isn't listed")
 
@@ -79,11 +82,12 @@ class FileSystem(RestKind):
         super().request_deletion(connection, resource, body)
 
 
-_KINDS: dict[str, RestKind] = {"lambdalabs:instance": Instance(), "lambdalabs:file_system": FileSystem()}
+INSTANCE = Instance()
+_KINDS: dict[str, RestKind] = {"lambdalabs:instance": INSTANCE, "lambdalabs:file_system": FileSystem()}
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"lambdalabs:instance": 0, "lambdalabs:file_system": 1}
 _LISTINGS = [
-    Listing("lambdalabs:instance", lambda api: api.pages("/api/v1/instances", "data"), in_name()),
+    Listing("lambdalabs:instance", INSTANCE.every, in_name()),
     Listing("lambdalabs:file_system", lambda api: api.pages(FileSystem.path, "data"), in_name(), "created"),
 ]
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from tracker.cleanup.core.contract import Found, OperatorNotes, Progress, ResourceKind, Unreachable
-from tracker.cleanup.transport.rest.client import Endpoint, ErrorRule, KeyHeader
+from tracker.cleanup.transport.rest.client import Endpoint, KeyHeader
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name
 from tracker.cleanup.transport.rest.provider import Api, Provider
@@ -43,10 +43,6 @@ LIUM = Provider(
         name="lium",
         base_url="https://lium.io",
         error_text=_error_text,
-        error_rules=(
-            # FastAPI's own word for a path that the server doesn't have: no pod is meant.
-            ErrorRule(404, "^Not Found$", "unreachable"),
-        ),
     ),
     authorize=lambda _api, credential: KeyHeader("X-API-KEY", credential.texts["token"]),
     identify_account=_identify_account,
@@ -66,6 +62,9 @@ class LiumKind(RestKind):
     """One kind of resource at Lium."""
 
     provider: ClassVar = LIUM
+
+    def every(self, connection: Api) -> list[Any]:
+        return _every(connection, self.path.removesuffix("/{id}"))
 
     def failure_in(self, answer: dict[str, Any]) -> str:
         """Return that the deletion is none, if the answer says so."""

@@ -71,6 +71,9 @@ class DockerKind(Kind[Engine, Body]):
     def open(self, resource: Resource, settings: Settings) -> AbstractContextManager[Engine]:
         return _engine(resource.place, settings)
 
+    def address(self, connection: Engine, resource: Resource) -> str:
+        return resource.place["host"]
+
     def location(self, connection: Engine) -> dict[str, str]:
         return {"engine": connection.id}
 

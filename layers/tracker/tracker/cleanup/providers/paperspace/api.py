@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from tracker.cleanup.core.contract import Refused
+from tracker.cleanup.core.contract import Refused, Unreachable
 from tracker.cleanup.transport.rest.client import BearerToken, Endpoint, ErrorRule
 from tracker.cleanup.transport.rest.provider import Api, Provider
 
@@ -35,7 +35,9 @@ def every(api: Api, path: str, **params: str) -> Iterator[Any]:
     """Yield all items of a list. A page names the cursor of the next one."""
 
     def next_page(body: Any) -> str | None:
-        cursor = body.get("nextPage") if body.get("hasMore") else None
-        return f"{path}?{urlencode({**params, 'after': cursor})}" if cursor else None
+        cursor = body.get("nextPage")
+        if body.get("hasMore") and not cursor:
+            raise Unreachable(f"GET {path}: a page has more after it, and doesn't say where")
+        return f"{path}?{urlencode({**params, 'after': cursor})}" if cursor and body.get("hasMore", True) else None
 
     return api.pages(path, "items", next_page, **params)

@@ -14,6 +14,7 @@ from tracker.cleanup.core.contract import Found, Observation, OperatorNotes, Pro
 from tracker.cleanup.core.discovery import judged
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.providers.paperspace.api import PAPERSPACE, every
+from tracker.cleanup.transport.rest.client import with_id
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name
 from tracker.cleanup.transport.rest.provider import Api
@@ -27,6 +28,9 @@ class PaperspaceKind(RestKind):
     """One kind of resource at Paperspace. Whether one that is gone is a 404 or has a date of deletion isn't documented: either is taken."""
 
     provider: ClassVar = PAPERSPACE
+
+    def every(self, connection: Api) -> Iterator[Any]:
+        return every(connection, self.path.removesuffix("/{id}"))
 
     def progress(self, body: Any) -> tuple[Progress, str]:
         if body.get("dtDeleted"):
@@ -64,7 +68,8 @@ class Address(PaperspaceKind):
     reuses_ids = True
 
     def read(self, connection: Api, resource: Resource) -> Any:
-        found = next((each for each in every(connection, "/v1/public-ips") if each["ip"] == resource.id), None)
+        items = with_id(every(connection, "/v1/public-ips"), "GET /v1/public-ips", "ip")
+        found = next((each for each in items if each["ip"] == resource.id), None)
         if found is None:
             raise Gone(f"GET /v1/public-ips: {resource.id} isn't listed")
         return found

@@ -50,6 +50,9 @@ class PrimeKind(RestKind):
 
     provider: ClassVar = PRIME_INTELLECT
 
+    def every(self, connection: Api) -> Iterator[Any]:
+        return every(connection, self.path.removesuffix("{id}"))
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str(body.get("status", "")).upper()
         if state == "STOPPED":

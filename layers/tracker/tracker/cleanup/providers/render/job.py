@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from tracker.cleanup.core.contract import OperatorNotes, Progress, ResourceKind
 from tracker.cleanup.providers.render.signature import RenderSignature
-from tracker.cleanup.transport.rest.client import Endpoint, listed
+from tracker.cleanup.transport.rest.client import Endpoint
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.deployment import Deployment, Resource
@@ -54,8 +54,8 @@ class Job(RestKind):
         body = answer["data"] if isinstance(answer.get("data"), dict) else answer
         if str(body["status"]).upper() not in _ENDED:
             return body
-        query = {"filter[job_uuid]": resource.id, "filter[status]": "RUNNING", "limit": "10"}
-        return {**body, "running": len(listed(connection.get(_RUNS, **query), "data", _RUNS))}
+        query: dict[str, Any] = {"filter[job_uuid]": resource.id, "filter[status]": "RUNNING", "limit": "10"}
+        return {**body, "running": len(list(connection.pages(_RUNS, "data", **query)))}
 
     def progress(self, body: Any) -> tuple[Progress, str]:
         """Return "gone" once the job has ended, with all its runs."""

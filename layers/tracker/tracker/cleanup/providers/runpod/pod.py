@@ -41,6 +41,9 @@ class Pod(RestKind):
     provider: ClassVar = RUNPOD
     noun, path = "pod", "/v2/pods/{id}"
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return connection.pages("/v2/pods", "pods", includeClusterPods="true")
+
     def progress(self, body: Any) -> tuple[Progress, str]:
         state = str(body["status"])
         if state == "EXITED":
@@ -56,11 +59,13 @@ class NetworkVolume(RestKind):
     provider: ClassVar = RUNPOD
     noun, path = "network volume", "/v2/network-volumes/{id}"
 
+    def every(self, connection: Api) -> Iterable[Any]:
+        return connection.pages("/v2/network-volumes", "networkVolumes")
+
     def read(self, connection: Api, resource: Resource) -> Any:
         """Return the volume, with the pods and endpoints that use it: only they tell."""
         body = super().read(connection, resource)
-        pods = connection.pages("/v2/pods", "pods", includeClusterPods="true")
-        users = [pod["id"] for pod in pods if resource.id in volumes_of(pod)]
+        users = [pod["id"] for pod in POD.every(connection) if resource.id in volumes_of(pod)]
         for endpoint in connection.pages("/v2/serverless", "endpoints"):
             users += [endpoint["id"]] if resource.id in (endpoint.get("networkVolumes") or []) else []
         return body | {"users": users}
@@ -74,12 +79,13 @@ def volumes_of(pod: Any) -> list[str]:
     return [str(each["volumeId"]) for each in (pod.get("mounts") or {}).get("network") or []]
 
 
-_KINDS: dict[str, RestKind] = {"runpod:pod": Pod(), "runpod:network_volume": NetworkVolume()}
+POD, VOLUME = Pod(), NetworkVolume()
+_KINDS: dict[str, RestKind] = {"runpod:pod": POD, "runpod:network_volume": VOLUME}
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"runpod:pod": 0, "runpod:network_volume": 1}
 _LISTINGS = [
-    Listing("runpod:pod", lambda api: api.pages("/v2/pods", "pods", includeClusterPods="true"), in_name(), "createdAt"),
-    Listing("runpod:network_volume", lambda api: api.pages("/v2/network-volumes", "networkVolumes"), in_name()),
+    Listing("runpod:pod", POD.every, in_name(), "createdAt"),
+    Listing("runpod:network_volume", VOLUME.every, in_name()),
 ]
 
 NOTES = OperatorNotes(

@@ -96,6 +96,9 @@ class MachineKind[Body](Kind[Machine, Body]):
 
     anchor = "host"
 
+    def address(self, connection: Machine, resource: Resource) -> str:
+        return f"{resource.place['host']}:{resource.place['port']}"
+
     def open(self, resource: Resource, settings: Settings) -> AbstractContextManager[Machine]:
         """Log in to the machine."""
         return open_machine(resource.place, settings)

@@ -59,6 +59,9 @@ class Container(Kind[Runtime, Found]):
         with open_machine(resource.place, settings) as machine:
             yield RUNTIMES[resource.place["runtime"]](machine, resource.place)
 
+    def address(self, connection: Runtime, resource: Resource) -> str:
+        return f"{resource.place['host']}:{resource.place['port']}"
+
     def read(self, connection: Runtime, resource: Resource) -> Found:
         return connection.find(resource)
 

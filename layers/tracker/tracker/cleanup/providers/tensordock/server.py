@@ -59,9 +59,16 @@ class Server(RestKind):
     provider: ClassVar = TENSORDOCK
     noun, path = "instance", "/api/v2/instances/{id}"
 
+    def every(self, connection: Api) -> list[Any]:
+        found = listed(_checked(connection, "GET", _LIST), "instances", _LIST)
+        return [{**each, **(each.get("attributes") or {})} for each in found]
+
     def read(self, connection: Api, resource: Resource) -> Any:
         path = self.path_of(resource)
-        found = _checked(connection, "GET", path)
+        try:
+            found = _checked(connection, "GET", path)
+        except self.doubted as failed:
+            return self.listed(connection, resource, failed)
         if not isinstance(found, dict) or str(found.get("id", "")).lower() != resource.id.lower():
             raise Unreachable(f"GET {path}: the answer isn't the instance")
         return {**found, **(found.get("attributes") or {})}
@@ -80,17 +87,13 @@ class Server(RestKind):
         return ways.get(state, "present"), state
 
 
-_KINDS: dict[str, RestKind] = {"tensordock:server": Server()}
+SERVER = Server()
+_KINDS: dict[str, RestKind] = {"tensordock:server": SERVER}
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"tensordock:server": 0}
 
 
-def _every(api: Api) -> list[Any]:
-    found = listed(_checked(api, "GET", _LIST), "instances", _LIST)
-    return [{**each, **(each.get("attributes") or {})} for each in found]
-
-
-_LISTINGS = [Listing("tensordock:server", _every, in_name())]
+_LISTINGS = [Listing("tensordock:server", SERVER.every, in_name())]
 
 NOTES = OperatorNotes(
     credentials="An API token: secret key `token`; on one machine TENSORDOCK_API_TOKEN.",

@@ -13,7 +13,7 @@ from tracker.cleanup.core.contract import Found, OperatorNotes, Progress, Resour
 from tracker.cleanup.core.discovery import judged
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.transport.credentials import Credential
-from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule, listed
+from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule, listed, with_id
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents, unless_denied
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name
 from tracker.cleanup.transport.rest.provider import Api, Provider
@@ -22,6 +22,7 @@ from tracker.model.settings import Settings
 
 # Seconds. The documents' examples name 3 for a deletion, and no Retry-After.
 THROTTLED_FOR = 5
+_INSTANCES = "/api/v1/instances/"
 
 
 def _authorize(_api: Api, credential: Credential) -> AuthBase:
@@ -87,9 +88,20 @@ class Instance(VastKind):
     noun = "instance"
     path = "/api/v0/instances/{id}/"
 
+    def every(self, connection: Api) -> Iterator[Any]:
+        def next_page(body: Any) -> str | None:
+            # Without the member nobody knows whether there are more.
+            token = body["next_token"]
+            return f"{_INSTANCES}?{urlencode({'after_token': token})}" if token else None
+
+        return connection.pages(_INSTANCES, "instances", next_page)
+
     def read(self, connection: Api, resource: Resource) -> Any:
         path = self.path_of(resource)
-        body = connection.get(path, owner="me")
+        try:
+            body = connection.get(path, owner="me")
+        except self.doubted as failed:
+            return self.listed(connection, resource, failed)
         if not isinstance(body, dict) or "instances" not in body:
             raise Unreachable(f"GET {path}: the answer holds no instances")
         if body["instances"] is None:
@@ -110,7 +122,9 @@ class Volume(VastKind):
             raise Unreachable(str(gone)) from None
 
     def read(self, connection: Api, resource: Resource) -> Any:
-        found = next((each for each in self.every(connection) if str(each.get("id")) == resource.id), None)
+        found = next(
+            (each for each in with_id(self.every(connection), self.path) if str(each["id"]) == resource.id), None
+        )
         if found is None:
             raise Gone(f"GET {self.path}: {resource.id} isn't listed")
         return found
@@ -121,27 +135,15 @@ class Volume(VastKind):
         self._request(connection, self.path, {"id": int(resource.id)}, id=resource.id)
 
 
-VOLUME = Volume()
-_KINDS: dict[str, RestKind] = {"vastai:instance": Instance(), "vastai:volume": VOLUME}
+INSTANCE, VOLUME = Instance(), Volume()
+_KINDS: dict[str, RestKind] = {"vastai:instance": INSTANCE, "vastai:volume": VOLUME}
 KINDS: dict[str, ResourceKind] = dict(_KINDS)
 _STAGES = {"vastai:instance": 0, "vastai:volume": 1}
 _ONLY_FOUND = (
     'only found, and not named by the record; if nothing else uses it, metadata.delete_dependents = "all" deletes it'
 )
-_INSTANCES = "/api/v1/instances/"
-
-
-def _every_instance(api: Api) -> Iterator[Any]:
-    def next_page(body: Any) -> str | None:
-        # Without the member nobody knows whether there are more.
-        token = body["next_token"]
-        return f"{_INSTANCES}?{urlencode({'after_token': token})}" if token else None
-
-    return api.pages(_INSTANCES, "instances", next_page)
-
-
 _LISTINGS = [
-    Listing("vastai:instance", _every_instance, in_name("label"), "start_date"),
+    Listing("vastai:instance", INSTANCE.every, in_name("label"), "start_date"),
     Listing("vastai:volume", VOLUME.every, in_name("label"), "start_date"),
 ]
 

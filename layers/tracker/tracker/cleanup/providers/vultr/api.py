@@ -13,7 +13,7 @@ from requests.auth import AuthBase
 from tracker.cleanup.core.contract import Busy, Refused, Unreachable
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.transport.credentials import Credential
-from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule
+from tracker.cleanup.transport.rest.client import WHILE_BUSY, BearerToken, Endpoint, ErrorRule, NotTold
 from tracker.cleanup.transport.rest.kind import RestKind
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.catalogue import entry
@@ -43,7 +43,12 @@ VULTR = Provider(
         base_url="https://api.vultr.com",
         error_text=_error_text,
         # A server that can't go yet is "currently locked", or "already pending destruction".
-        error_rules=(*WHILE_BUSY, ErrorRule(500, "locked|pending|attached|in use", "busy")),
+        error_rules=(
+            *WHILE_BUSY,
+            ErrorRule(500, "locked|pending|attached|in use", "busy"),
+            # "Not found", without saying what: a kind's list tells.
+            ErrorRule(404, "", "gone"),
+        ),
     ),
     authorize=_authorize,
     identify_account=_identify_account,
@@ -80,6 +85,7 @@ class VultrKind(RestKind):
     provider: ClassVar = VULTR
     form = entry("VultrInstance").ids["instance_id"].pattern
     items: ClassVar[str]
+    doubted = (NotTold, Gone, Refused)
 
     @property
     def list_path(self) -> str:
@@ -89,20 +95,6 @@ class VultrKind(RestKind):
     def every(self, connection: Api) -> Iterator[Any]:
         """Yield all resources of this kind, as their list shows them."""
         return every(connection, self.list_path, self.items)
-
-    def read(self, connection: Api, resource: Resource) -> Any:
-        """Return the resource as a GET shows it, or else as the list does. Raises Gone if neither has it."""
-        try:
-            return super().read(connection, resource)
-        except (Gone, Refused, Unreachable) as failed:
-            if isinstance(failed, Unreachable) and ": 404" not in str(failed):
-                raise
-            # A 404 without Vultr's words, a proxy's for instance, proves nothing; its list does.
-            id_ = resource.id.lower()
-            found = next((each for each in self.every(connection) if each["id"].lower() == id_), None)
-            if found is None:
-                raise Gone(f"{failed}; GET {self.list_path} hasn't got it") from None
-            return found
 
     def request_deletion(self, connection: Api, resource: Resource, body: Any) -> None:
         """Request the deletion. Raises Gone or Busy as `request` does."""

@@ -11,6 +11,7 @@ from tracker.cleanup.core.contract import Busy, Found, OperatorNotes, Progress, 
 from tracker.cleanup.core.discovery import judged, kept
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.providers.vultr.api import Block, VultrKind, every, users_of
+from tracker.cleanup.transport.bounds import in_time
 from tracker.cleanup.transport.rest.kind import RestKind, discover_with_dependents, unless_denied
 from tracker.cleanup.transport.rest.listing import Listing, find_listed, in_name, in_words
 from tracker.cleanup.transport.rest.provider import Api
@@ -117,7 +118,7 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
         yield from unless_denied("vultr:backup", backups)
         file_systems = (
             kept(Resource("vultr:vfs", str(each["id"])), _SHARED.format(each.get("label") or "without a label"))
-            for each in every(api, "/v2/vfs", "vfs")
+            for each in in_time("GET /v2/vfs", every(api, "/v2/vfs", "vfs"))
             if _is_attached(api, str(each["id"]), instance.id)
         )
         yield from unless_denied("vultr:vfs", file_systems)

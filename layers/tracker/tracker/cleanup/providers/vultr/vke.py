@@ -25,6 +25,7 @@ from tracker.cleanup.transport.kubernetes.objects import (
     access_of,
     inside,
     is_answered,
+    is_retained,
     kinds,
     retained_in,
 )
@@ -146,7 +147,7 @@ def discover(deployment: Deployment, settings: Settings) -> list[Resource]:
         for block in listed(linked, "block_storage", path, is_optional=True):
             resource = Resource("vultr:block", str(block["id"]), stage=_AFTERWARDS)
             label = str(block.get("label") or "")
-            if label in retained:
+            if is_retained(label, retained):
                 yield judged(deployment, resource, why=_RETAINED)
             elif not label.startswith("pvc-"):
                 yield judged(deployment, resource, why=_ONLY_FOUND)

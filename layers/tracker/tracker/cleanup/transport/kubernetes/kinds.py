@@ -7,6 +7,7 @@ pods are (foreground deletion), a claim when its volume is. Used by `objects` fo
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ from tracker.cleanup.transport.kubernetes.nouns import (
     pods,
     read,
 )
+from tracker.cleanup.transport.loopback import is_loopback
 from tracker.model.catalogue.kubernetes import LABEL, SUBDOMAIN
 from tracker.model.deployment import RESOURCE_DETAIL_MAX, Resource, clipped
 from tracker.model.settings import Settings
@@ -134,6 +136,11 @@ class KubernetesKind(Kind[Cluster, Body]):
     def identity(self, body: Body) -> dict[str, str]:
         """Return the uid."""
         return {"uid": uid_of(body)}
+
+    def address(self, connection: Cluster, resource: Resource) -> str:
+        """Return the host of the API server, unless that is this machine, or a provider says where its cluster is."""
+        host = urlsplit(connection.server).hostname or ""
+        return "" if self._is_going or is_loopback(host) else host
 
     def location(self, connection: Cluster) -> dict[str, str]:
         """Return the uid of the cluster."""

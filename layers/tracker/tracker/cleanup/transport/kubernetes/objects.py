@@ -12,13 +12,13 @@ cluster, whose stage is AFTER_OBJECTS. Their place is the cluster's, with `clust
 `volume` and `disk` (the volume's name and its disk's id at the provider), and of what is to be retained `retained` added.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
 from msgspec.structs import replace
 
 from tracker.cleanup.core.contract import Busy, Progress, Refused, Unreachable
-from tracker.cleanup.core.discovery import deletes_dependents
+from tracker.cleanup.core.discovery import deletes_dependents, is_first_attempt
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.transport.kubernetes.cluster import Access, Cluster, ClusterGone, NoAccess, access_of
 from tracker.cleanup.transport.kubernetes.kinds import KubernetesKind, Reach
@@ -41,6 +41,7 @@ __all__ = [
     "access_of",
     "inside",
     "is_answered",
+    "is_retained",
     "kinds",
     "outliving",
     "retained_in",
@@ -52,6 +53,9 @@ AFTER_OBJECTS = 2
 OBJECTS_MAX = 100
 # So many deletions are requested in one step for objects that share a resource.
 BATCH = 200
+# So many characters of names are remembered of volumes that are to be retained, or else that any volume may be.
+RETAINED_MAX = 65_536
+ALL = "*"
 OTHERS = "kubernetes:others"
 NOTE = "kubernetes:objects"
 MAYBE_RETAINED = (
@@ -93,7 +97,7 @@ def inside(
             everything = search(answering, place, takes_snapshots=deletes_dependents(deployment))
             found = _fitted(everything, amend, known, place | {"cluster_uid": answering.uid})
     except Unreachable as unreachable:
-        if _is_first_attempt(deployment):
+        if is_first_attempt(deployment):
             # A connection that is lost once is soon back; what the objects made would be paid for until someone finds it.
             raise
         return _unanswered(known, note, unreachable)
@@ -158,10 +162,10 @@ class Others(KubernetesKind):
 
     @staticmethod
     def _left(connection: Cluster, resource: Resource) -> list[Found]:
-        spared = resource.place.get("spared", "").split(",")
+        spared = set(resource.place.get("spared", "").split(","))
         everything = search(connection, resource.place, takes_snapshots="takes_snapshots" in resource.place)
         going = [each for each in everything if each.resource.stage == resource.stage and each.resource.state != "kept"]
-        return [each for each in going if each.resource.place["uid"] not in spared]
+        return [each for each in going if _short(each.resource) not in spared]
 
 
 def _is_under_way(found: Found) -> bool:
@@ -169,8 +173,18 @@ def _is_under_way(found: Found) -> bool:
     return is_leaving(found.body) or found.resource.kind == "kubernetes:persistentvolume"
 
 
+def _short(resource: Resource) -> str:
+    """Return the beginning of an object's uid: whole ones of very many wouldn't fit into a record, and one too many that is spared does no harm."""
+    return resource.place["uid"][:8]
+
+
+def is_retained(name: str, retained: Collection[str]) -> bool:
+    """Whether a volume of that name is to be retained, by the names that `retained_in` returned."""
+    return name in retained or (bool(name) and ALL in retained)
+
+
 def retained_in(resources: Iterable[Resource]) -> set[str]:
-    """Return the names of the volumes that are to be retained, by what `inside` found of them."""
+    """Return the names of the volumes that are to be retained, by what `inside` found of them; ALL if they are too many to be remembered."""
     return {name for each in resources for name in each.place.get("retained", "").split(",") if name}
 
 
@@ -185,7 +199,7 @@ def _fitted(everything: list[Found], amend: Amend, known: list[Resource], place:
     going = [each for each in others if each.state != "kept"]
     # What `amend` kept is found again as if it had to go.
     pairs = zip(everything, found, strict=True)
-    spared = [now.place["uid"] for before, now in pairs if now.state == "kept" != before.resource.state]
+    spared = [_short(now) for before, now in pairs if now.state == "kept" != before.resource.state]
     takes_snapshots = any(each.kind == "kubernetes:volumesnapshotcontent" for each in going)
     for stage in sorted({each.stage for each in going}):
         here = {**place, "count": str(sum(each.stage == stage for each in going)), "spared": ",".join(spared)}
@@ -193,16 +207,11 @@ def _fitted(everything: list[Found], amend: Amend, known: list[Resource], place:
         fitting.append(Resource(OTHERS, f"{place['cluster']}/{stage}", here, stage=stage))
     if kept:
         names = ", ".join(f"{each.kind.removeprefix('kubernetes:')} {each.id}" for each in kept)
-        here = {**place, "retained": ",".join(sorted(retained_in(kept)))}
+        retained = ",".join(sorted(retained_in(kept)))
+        here = {**place, "retained": retained if len(retained) <= RETAINED_MAX else ALL}
         detail = clipped(f"{len(kept)} more, kept for the same reasons: {names}", RESOURCE_DETAIL_MAX)
         fitting.append(Resource(OTHERS, f"{place['cluster']}/kept", here, stage=1, state="kept", detail=detail))
     return fitting
-
-
-def _is_first_attempt(deployment: Deployment) -> bool:
-    """Whether this round has met no error yet. A plan is no attempt: it shows how the round would end."""
-    error, cleanup = deployment.cleanup.last_error, deployment.cleanup
-    return deployment.status == "Terminating" and (error is None or error.round != cleanup.round)
 
 
 def _unanswered(known: list[Resource], note: Resource, why: Unreachable) -> list[Resource]:

@@ -6,7 +6,7 @@ credential is, `provider` finds out.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from tracker.cleanup.core.contract import Busy, Refused, Unreachable
 from tracker.cleanup.core.kind import Gone
-from tracker.cleanup.transport.bounds import ANSWER_MAX, PART, TEXT_MAX, Page, TooLong, joined, paged
+from tracker.cleanup.transport.bounds import ANSWER_MAX, PART, TEXT_MAX, Page, TooLong, TooMuch, joined, paged
 from tracker.cleanup.transport.credentials import Credential
 from tracker.cleanup.transport.loopback import is_loopback
 from tracker.model.deployment import clipped
@@ -81,6 +81,22 @@ _PASSES = (
     r"|(another|pending|other|conflicting) (operation|event|action|task)|in progress|not ready"
 )
 WHILE_BUSY = tuple(ErrorRule(status, _PASSES, "busy") for status in (400, 409, 412, 422, 423, 500))
+
+
+# Words of gateways and web frameworks for a path that they don't have, whoever's API is behind them.
+_OF_A_ROUTE = re.compile(
+    r"^\W*(404\W+)?not[ _-]?found\W*$|missing authentication token|\bno (matching |such )?(route|endpoint|operation)\b"
+    r"|\b(route|endpoint|path|page|url) (\S+ )?(is |was )?not[ _-]?found|\bcannot (get|post|put|patch|delete|head) /"
+    r"|unknown (route|endpoint|path)",
+    re.IGNORECASE,
+)
+
+# What a text has of members that are null.
+_NOTHING = re.compile(r"\bNone\b")
+
+
+class NotTold(Unreachable):
+    """A "not found" that isn't of the resource: without the provider's words, or in those for a path. A list may tell."""
 
 
 class BearerToken(AuthBase):
@@ -191,7 +207,7 @@ class Client:
             ) as response:
                 raw = joined(response.iter_content(PART), ANSWER_MAX)
         except TooLong as too_long:
-            raise Unreachable(f"{_call(method, path)}: the answer is too long: {too_long}") from None
+            raise TooMuch(f"{_call(method, path)}: the answer is too long: {too_long}") from None
         except (RequestException, HTTPError, OSError) as error:
             raise Unreachable(f"{_call(method, path)}: {type(error).__name__}") from None
         if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
@@ -200,7 +216,12 @@ class Client:
         return Response(response.status_code, body, response.headers, len(raw))
 
     def error(self, method: str, path: str, response: Response) -> Exception:
-        """Return the exception that an error stands for."""
+        """Return the exception that an error stands for. A "not found" that isn't of the resource is NotTold."""
+        error = self._meant(method, path, response)
+        is_missing = response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+        return NotTold(str(error)) if is_missing and isinstance(error, Unreachable) else error
+
+    def _meant(self, method: str, path: str, response: Response) -> Exception:
         where = f"{_call(method, path)}: {response.status}"
         wait = retry_after(response)
         try:
@@ -221,7 +242,10 @@ class Client:
         if response.status == HTTPStatus.SERVICE_UNAVAILABLE and wait:
             # It says when it will be well again.
             return Busy(text, wait)
-        return _exception(_BY_STATUS.get(response.status, "unreachable"), text, wait)
+        meaning = _BY_STATUS.get(response.status, "unreachable")
+        if meaning == "gone" and (_OF_A_ROUTE.search(error_text) or not re.search(r"\w", _NOTHING.sub("", error_text))):
+            return Unreachable(f"{text}, which says nothing of the resource")
+        return _exception(meaning, text, wait)
 
     def pages(
         self, path: str, items: str, next_page: Callable[[Any], str | None] = lambda _body: None, **params: Any
@@ -262,6 +286,14 @@ def listed(body: Any, items: str, path: str, *, is_optional: bool = False) -> li
         return []
     if not isinstance(found, list):
         raise Unreachable(f"GET {urlsplit(path).path}: the answer holds no {items}")
+    return found
+
+
+def with_id(items: Iterable[Any], where: str, key: str = "id") -> list[Any]:
+    """Return the items of a list. Raises Unreachable if one has no id: then nobody knows what is absent."""
+    found = list(items)
+    if not all(isinstance(each, dict) and each.get(key) for each in found):
+        raise Unreachable(f"{where}: an item without its {key}")
     return found
 
 

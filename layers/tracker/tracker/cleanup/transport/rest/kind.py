@@ -8,8 +8,10 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from tracker.cleanup.core.contract import Refused, Unreachable
-from tracker.cleanup.core.discovery import kept, named_resources
+from tracker.cleanup.core.discovery import is_first_attempt, kept, named_resources
 from tracker.cleanup.core.kind import Gone, Kind
+from tracker.cleanup.transport.bounds import TooMuch
+from tracker.cleanup.transport.rest.client import NotTold, with_id
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.deployment import RESOURCE_DETAIL_MAX, RESOURCES_MAX, Deployment, Resource, clipped
 from tracker.model.settings import Settings
@@ -22,6 +24,8 @@ class RestKind(Kind[Api, Any]):
     object that holds the resource, empty for the whole answer. `deletion` is the method and path that deletes one ("": `path`),
     `deletion_body` the JSON that is sent with it, None for none.
 
+    `doubted` are the answers to a read that prove nothing alone: the list of the kind tells, if there is one (`every`).
+
     Few providers document how soon a read shows what was just made; two minutes are long for all of them.
     """
 
@@ -30,6 +34,7 @@ class RestKind(Kind[Api, Any]):
     envelope: ClassVar[str] = ""
     deletion: ClassVar[tuple[str, str]] = ("DELETE", "")
     deletion_body: ClassVar[Any] = None
+    doubted: ClassVar[tuple[type[Exception], ...]] = (NotTold,)
     settles_in = 120
 
     def check_id(self, resource: Resource, settings: Settings) -> None:
@@ -42,14 +47,31 @@ class RestKind(Kind[Api, Any]):
         """Open the API of the resource's account."""
         yield self.provider.open(resource.place, settings)
 
+    def every(self, connection: Api) -> Iterable[Any] | None:
+        """Return all resources of this kind in the account, by their whole list, None if the provider has no such list."""
+        return None
+
     def read(self, connection: Api, resource: Resource) -> Any:
-        """Return the resource as the provider shows it."""
+        """Return the resource as the provider shows it; as the list of its kind does, if the answer is `doubted`."""
         path = self.path_of(resource)
-        body = connection.get(path)
+        try:
+            body = connection.get(path)
+        except self.doubted as failed:
+            return self.listed(connection, resource, failed)
         found = body.get(self.envelope) if self.envelope and isinstance(body, dict) else body
         if not isinstance(found, dict):
             raise Unreachable(f"GET {path}: the answer holds no {self.envelope or self.noun}")
         return found
+
+    def listed(self, connection: Api, resource: Resource, failed: Exception) -> Any:
+        """Return the resource as the list of its kind shows it. Raises Gone if that hasn't got it, and what `failed` if there is no list."""
+        items = self.every(connection)
+        if items is None:
+            raise failed
+        for each in with_id(items, f"the list of each {self.noun}"):
+            if str(each["id"]).lower() == resource.id.lower():
+                return each
+        raise Gone(f"{failed}; and the list of each {self.noun} hasn't got it")
 
     def request_deletion(self, connection: Api, resource: Resource, body: Any) -> None:
         """Request the deletion by the method and path of `deletion`. Raises Unreachable if the answer is a success that holds a failure."""
@@ -114,7 +136,8 @@ def discover_with_dependents(
         main.check_deletable(api, resource, body, settings)
         place = place | main.location(api)
         found[each.key] = replace(resource, seen=True, place=resource.place | main.identity(body))
-        for other in _while_there(main, api, found[each.key], dependents(api, found[each.key], body)):
+        others = _while_there(main, api, found[each.key], dependents(api, found[each.key], body))
+        for other in _as_far_as_read(deployment, others, main):
             before = found.get(other.key)
             found[other.key] = replace(before, place=before.place | other.place) if before else other
     used_by = {"used_by": ",".join(each.id for each in mains)}
@@ -148,16 +171,36 @@ def _summed_up(found: list[Resource], known: list[Resource], stage: int) -> list
 
 
 def unless_denied(kind: str, found: Iterable[Resource]) -> Iterator[Resource]:
-    """Yield what was found; or, if the credential may not look for it (403), a note that is kept in its stead.
+    """Yield what was found; or, if the credential may not look for it (403), or it is too much to be read, a note that is kept in its stead.
 
     For what is billed on, and never deleted unnamed: that it can't be seen mustn't keep the rest from going.
     """
     try:
         yield from found
+    except TooMuch as too_much:
+        yield _unseen(kind, f"there may be more: {too_much}")
     except Refused as refused:
         if refused.error_class != "credentials" or ": 403" not in str(refused):
             raise
-        yield kept(Resource(kind, "unseen"), f"not looked for, since the credential may not: {refused}")
+        yield _unseen(kind, f"not looked for, since the credential may not: {refused}")
+
+
+def _unseen(kind: str, why: str) -> Resource:
+    return kept(Resource(kind, "unseen"), why)
+
+
+def _as_far_as_read(deployment: Deployment, dependents: Iterable[Resource], main: RestKind) -> Iterator[Resource]:
+    """Yield the dependents; of more than is read of any list, those that come before, and a note that there may be others.
+
+    A round's first attempt fails of it: it may be the provider's moment.
+    """
+    try:
+        yield from dependents
+    except TooMuch as too_much:
+        if is_first_attempt(deployment):
+            raise
+        text = f"what else belongs to the {main.noun} can't be read, and may be left: {too_much}"
+        yield _unseen(f"{main.provider.name}:dependent", clipped(text, RESOURCE_DETAIL_MAX))
 
 
 def _while_there(main: RestKind, api: Api, resource: Resource, dependents: Iterable[Resource]) -> Iterator[Resource]:
