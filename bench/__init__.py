@@ -1,1 +1,1 @@
-"""How the tracker measures up: ratios, each of two things timed in the same run. `make bench` runs all of them."""
+"""This is how the tracker measures up: ratios, each of two things timed in the same run. `make bench` runs all of them."""

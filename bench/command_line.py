@@ -1,4 +1,4 @@
-"""What a person waits for who types `tracker`: its version and help against a bare Python, a list against the bare call.
+"""This is what a person waits for who types `tracker`: its version and help against a bare Python, a list against the bare call.
 
 Each is a process of its own, in turns with what it is compared to.
 """

@@ -1,4 +1,4 @@
-"""What a million lifecycles and an idle stack cost: the counted units, multiplied by list prices. docs/costs.md shows it."""
+"""This is what a million lifecycles and an idle stack cost: the counted units, multiplied by list prices. docs/costs.md shows it."""
 
 from collections.abc import Iterator
 

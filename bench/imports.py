@@ -1,4 +1,4 @@
-"""What a cold start pays for our own code: importing a function, against what any function of this kind imports.
+"""This is what a cold start pays for our own code: importing a function, against what any function of this kind imports.
 
 Each in an interpreter of its own, as often as the others and in turns. Processor time is what is compared: an import
 waits for nothing, and whatever else the machine does stays out of it.

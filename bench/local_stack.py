@@ -1,4 +1,4 @@
-"""How late a cleanup begins after its time is over, and what one costs that finds nothing left, on the stack of one machine.
+"""This is how late a cleanup begins after its time is over, and what one costs that finds nothing left, on the stack of one machine.
 
 The sweep alone brings what is due: nothing removes leases for the stream to tell of.
 """

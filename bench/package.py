@@ -1,4 +1,4 @@
-"""How large the release function is, unzipped: its own build and the layer, against 200 MB of Lambda's 250."""
+"""This is how large the release function is, unzipped: its own build and the layer, against 200 MB of Lambda's 250."""
 
 from bench.rows import Row, Rows
 from local.build import BUILD, build, built

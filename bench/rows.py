@@ -1,4 +1,4 @@
-"""What a measurement comes to: a ratio and the aim that it should stay within. Each part of the bench yields such rows."""
+"""This is what a measurement comes to: a ratio and the aim that it should stay within. Each part of the bench yields such rows."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def is_met(self) -> bool:
-        """Whether it stays within the aim."""
+        """Return whether it stays within the aim."""
         return self.ratio <= self.aim
 
 

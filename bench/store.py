@@ -1,4 +1,4 @@
-"""What our code adds to the calls of DynamoDB that it makes, and whether 100,000 records cost more than 1,000.
+"""This is what our code adds to the calls of DynamoDB that it makes, and whether 100,000 records cost more than 1,000.
 
 On DynamoDB Local, AWS's own engine. The functions' handlers are called in this process, warm.
 """
@@ -54,7 +54,7 @@ type Item = dict[str, Any]
 
 
 class Context:
-    """What Lambda hands to a handler beside the event."""
+    """This is what Lambda hands to a handler beside the event."""
 
     function_name = "bench"
     memory_limit_in_mb = 512
@@ -315,7 +315,7 @@ def _used(act: Callable[[], None]) -> tuple[float, int]:
 
 
 def _calls(act: Callable[[], None]) -> list[tuple[str, dict[str, Any]]]:
-    """What is called on AWS meanwhile."""
+    """Return what is called on AWS meanwhile."""
     calls = []
     call = BaseClient._make_api_call  # noqa: SLF001 - botocore's one way out, PynamoDB's too
 

@@ -152,7 +152,7 @@ def _watched(world: World) -> Iterator[Life]:
 
 
 class Bills:
-    """What DynamoDB bills for a call, by the items as they are before and after it."""
+    """This is what DynamoDB bills for a call, by the items as they are before and after it."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""What the client carries of the catalogue: client/deployment_tracker/catalogue.json, for `tracker types` and the brake's platforms.
+"""This is what the client carries of the catalogue: client/deployment_tracker/catalogue.json, for `tracker types` and the brake's platforms.
 
 `python -m docs` (`make docs`) writes it, since the client imports nothing of the layer.
 """

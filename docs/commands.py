@@ -57,7 +57,7 @@ def _cell(text: str) -> str:
 
 
 def _is_own(parameter: click.Parameter) -> bool:
-    """Whether an option is the verb's own."""
+    """Return whether an option is the verb's own."""
     return isinstance(parameter, click.Option) and parameter.expose_value
 
 

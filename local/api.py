@@ -15,7 +15,7 @@ TIMEOUT = 150
 
 
 class Answer(NamedTuple):
-    """What the API said: the HTTP status, and the JSON body."""
+    """This is what the API said: the HTTP status, and the JSON body."""
 
     status: int
     body: Any

@@ -102,7 +102,7 @@ def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_function(value: dict[str, Any]) -> bool:
-    """Whether it is a function of CloudFormation, such as `{"Ref": "Table"}`, which stands in place of a value."""
+    """Return whether it is a function of CloudFormation, such as `{"Ref": "Table"}`, which stands in place of a value."""
     return len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
 
 

@@ -61,7 +61,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     fired: int = 0
 
     def applies(self, action: str, form: Form) -> bool:
-        """Whether it still fails this call."""
+        """Return whether it still fails this call."""
         if self.id and self.id not in form.values():
             return False
         return fnmatchcase(action, self.action) and (self.times is None or self.fired < self.times)
@@ -94,7 +94,7 @@ class NoAnswer(Exception):
 
 
 class WrongCall(Exception):
-    """What EC2 answers with an error that moto doesn't know."""
+    """This is what EC2 answers with an error that moto doesn't know."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -124,7 +124,7 @@ class Ec2:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return where it listens."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 

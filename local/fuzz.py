@@ -83,7 +83,7 @@ def _without_security() -> dict[str, Any]:
 
 
 def _answers() -> Counter[tuple[str, int]]:
-    """How often each operation was answered with each status."""
+    """Return how often each operation was answered with each status."""
     found: Counter[tuple[str, int]] = Counter()
     for line in (FOLDER / "calls.ndjson").read_bytes().splitlines():
         recorder = msgspec.json.decode(line).get("ScenarioFinished", {}).get("recorder") or {}

@@ -42,7 +42,7 @@ class Process(msgspec.Struct, frozen=True):
     log: str
 
     def is_running(self) -> bool:
-        """Whether it is still the one that we started."""
+        """Return whether it is still the one that we started."""
         return _started(self.pid) == self.started
 
     def listens_on(self, port: int) -> bool:
@@ -93,7 +93,7 @@ def wait_until(ready: Callable[[], bool], process: Process, seconds: float = PAT
 
 
 def answers(url: str) -> bool:
-    """Whether something there answers a GET with success."""
+    """Return whether something there answers a GET with success."""
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
             return bool(answer.status < 400)  # noqa: PLR2004 - HTTP's own line
@@ -102,7 +102,7 @@ def answers(url: str) -> bool:
 
 
 def listens(path: str) -> bool:
-    """Whether something accepts connections on a unix socket."""
+    """Return whether something accepts connections on a unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
@@ -159,7 +159,7 @@ def tail(log: Path, lines: int = 20) -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started, None if there is none (a zombie is none)."""
+    """Return when a process started, None if there is none (a zombie is none)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

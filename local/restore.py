@@ -118,7 +118,7 @@ class Restoring:
         return how
 
     def _has_ended(self, key: str, old: Deployment, known: Image | None) -> bool:
-        """Whether the table still says that a lost record was Terminated: by the time that its generation's item is kept, or by its receipt."""
+        """Return whether the table still says that a lost record was Terminated: by the time that its generation's item is kept, or by its receipt."""
         return (known is not None and "ttl" in known) or self._records.past(key, old.generation) is not None
 
     def _next(self, old: Deployment) -> tuple[Deployment, str]:
@@ -159,7 +159,7 @@ class Restoring:
         return msgspec.structs.replace(new, due_at=moments.due_at(new, self._now))
 
     def _is_exempt(self, image: Image) -> bool:
-        """Whether an item is a stray that someone wants to be left alone."""
+        """Return whether an item is a stray that someone wants to be left alone."""
         try:
             stray = read_stray_image(image)
         except UnreadableError:

@@ -36,7 +36,7 @@ MINISTACK = STATE / "ministack" / "bin" / "ministack"
 
 
 class Running(msgspec.Struct, frozen=True):
-    """What is known of a started stack; `.local/outputs.json` holds it for other programs."""
+    """This is what is known of a started stack; `.local/outputs.json` holds it for other programs."""
 
     folder: str
     scratch: str
@@ -115,7 +115,7 @@ class Stack:
 
     @property
     def running(self) -> Running:
-        """What was started."""
+        """Return what was started."""
         if self._running is None:
             raise LocalError("the stack isn't started")
         return self._running
@@ -305,7 +305,7 @@ def _scratch_space() -> str | None:
 
 
 def this_machine() -> dict[str, str]:
-    """What a "local" deployment type may mean here: host, boot, and the Docker engine if one answers."""
+    """Return what a "local" deployment type may mean here: host, boot, and the Docker engine if one answers."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return {"host": socket.gethostname(), "boot_id": boot_id, "docker_engine": _docker_engine()}
 

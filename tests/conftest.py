@@ -1,4 +1,4 @@
-"""What every test stands on: no way to a real AWS account, settings of its own, and the product's table."""
+"""This is what every test stands on: no way to a real AWS account, settings of its own, and the product's table."""
 
 import signal
 from collections.abc import Callable, Generator, Iterator

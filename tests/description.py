@@ -29,7 +29,7 @@ def closed_components() -> dict[str, Any]:
 
 
 def faults(value: Any, schema: dict[str, Any], *, closed: bool = False) -> list[str]:
-    """What of a value isn't as a schema of the description says."""
+    """Return what of a value isn't as a schema of the description says."""
     components = closed_components() if closed else description()["components"]
     validator = Draft202012Validator({"components": components, **schema}, format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
@@ -64,7 +64,7 @@ def check_answer(event: dict[str, Any], answer: dict[str, Any]) -> None:
 
 
 def is_described(event: dict[str, Any]) -> bool:
-    """Whether an event is a call that the description has."""
+    """Return whether an event is a call that the description has."""
     return event.get("httpMethod", "").lower() in description()["paths"].get(event.get("resource"), {})
 
 

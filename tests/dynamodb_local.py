@@ -22,7 +22,7 @@ JAR = FOLDER / "DynamoDBLocal.jar"
 
 
 def is_installed() -> bool:
-    """Whether it can be started here."""
+    """Return whether it can be started here."""
     return JAR.exists() and shutil.which("java") is not None
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the records, the lifecycle and the rounds stand on: a clock, a workflow in memory, the wire.
+"""This is what the tests of the records, the lifecycle and the rounds stand on: a clock, a workflow in memory, the wire.
 
 A pytest plugin (tests/conftest.py names it), so that its fixtures need no import. Only what is outside is faked.
 The store's table is on AWS's own engine where that is installed, else in this process on moto; a test that only the
@@ -99,7 +99,7 @@ class MemoryWorkflow(Workflow):
             self.running.add(name)
 
     def execution_status(self, deployment: Deployment) -> ExecutionStatus:
-        """What the test says of it, else whether it was started."""
+        """Return what the test says of it, else whether it was started."""
         name = execution_name(deployment)
         return self.statuses.get(name, "running" if name in self.running else "unknown")
 
@@ -148,7 +148,7 @@ class Wire:
 
     @property
     def counted(self) -> dict[str, int]:
-        """How often each operation was called."""
+        """Return how often each operation was called."""
         return dict(Counter(self.calls))
 
     def conflict(self, times: int) -> None:
@@ -305,7 +305,7 @@ class MemoryProvider:
 
 
 class MemoryKind:
-    """How one thing in memory goes."""
+    """This is how one thing in memory goes."""
 
     def __init__(self, provider: MemoryProvider, *, one_at_a_time: bool) -> None:
         self._provider = provider
@@ -351,7 +351,7 @@ class Engine:
         self.client = boto3.client("dynamodb", endpoint_url=url)
 
     def items(self, key: str = "svc-1") -> dict[str, dict[str, Any]]:
-        """What is really there under a key, by its sort key."""
+        """Return what is really there under a key, by its sort key."""
         found = self.client.query(
             TableName=self.table,
             KeyConditionExpression="blueprint_id = :key",
@@ -540,7 +540,7 @@ def delivery_store(shared_store: _SharedStore) -> Deliveries:
 
 @pytest.fixture
 def waits(shared_store: _SharedStore) -> list[float]:
-    """What the store would have waited, in seconds."""
+    """Return what the store would have waited, in seconds."""
     return shared_store.waits
 
 

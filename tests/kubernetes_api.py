@@ -124,7 +124,7 @@ def kubeconfig(servers: Mapping[str, str], token: str = ADMIN, **cluster: Any) -
 
 
 class KubernetesServer(StandIn):
-    """What tests do with an API server, whichever it is."""
+    """This is what tests do with an API server, whichever it is."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Reply:
         """An admin's call: not counted, and no fault's."""
@@ -442,7 +442,7 @@ class KubernetesApi(KubernetesServer):
 
 
 class Relay(KubernetesServer):
-    """What stands before a real API server: everything goes on to it, with the caller's own token."""
+    """This is what stands before a real API server: everything goes on to it, with the caller's own token."""
 
     def __init__(self, server: str, authority: Path) -> None:
         self._api = server

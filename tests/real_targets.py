@@ -37,7 +37,7 @@ def lacking(reason: str) -> str:
 
 
 def program(name: str, package: str) -> str:
-    """Where a program is that a Debian package brings."""
+    """Return where a program is that a Debian package brings."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or lacking(f"{name} isn't there (apt: {package})")
 
 

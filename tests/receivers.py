@@ -45,7 +45,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Return where it is."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/hook?token=secret-token"
 
     def stop(self) -> None:

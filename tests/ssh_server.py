@@ -98,7 +98,7 @@ class SshServer:
 
 
 class _Door(paramiko.ServerInterface):
-    """Who may do what."""
+    """This is who may do what."""
 
     def __init__(self, server: SshServer) -> None:
         self._server = server

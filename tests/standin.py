@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered: `body` as JSON, nothing for None, bytes as they are."""
+    """This is what is answered: `body` as JSON, nothing for None, bytes as they are."""
 
     status: int = 200
     body: Any = None
@@ -134,11 +134,11 @@ class StandIn:
         self.start()
 
     def not_found(self, request: Request) -> Reply:
-        """What is answered where nothing is; the provider's own form."""
+        """Return what is answered where nothing is; the provider's own form."""
         return Reply(404, {"message": f"no route {request}"})
 
     def handle(self, request: Request) -> Reply:
-        """What is answered, without any fault."""
+        """Return what is answered, without any fault."""
         for method, pattern, handler in self._routes:
             if method == request.method and (match := pattern.fullmatch(request.path)):
                 reply: Reply = handler(request, **match.groupdict())

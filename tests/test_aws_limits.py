@@ -1,4 +1,4 @@
-"""What AWS refuses only when a stack is deployed or a call is made: rights that a call lacks, policies that are too long, values that it reads otherwise."""
+"""This is what AWS refuses only when a stack is deployed or a call is made: rights that a call lacks, policies that are too long, values that it reads otherwise."""
 
 import ast
 import json

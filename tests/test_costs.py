@@ -1,4 +1,4 @@
-"""What one lifecycle is billed for, counted over the real functions: no more than docs/costs.md multiplies."""
+"""This is what one lifecycle is billed for, counted over the real functions: no more than docs/costs.md multiplies."""
 
 from functools import cache
 

@@ -203,5 +203,5 @@ def test_operators_may_do_what_the_runbook_and_the_pages_beside_it_have_them_do(
 
 
 def action(service: str, command: str) -> str:
-    """How IAM names what a command of the AWS CLI does."""
+    """Return how IAM names what a command of the AWS CLI does."""
     return f"{service}:{''.join(word.capitalize() for word in command.split('-'))}"

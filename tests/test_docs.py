@@ -44,7 +44,7 @@ def text_of(page: str) -> str:
 
 
 def section(page: str, heading: str) -> str:
-    """What stands below a heading, up to the next one of its level or a higher one."""
+    """Return what stands below a heading, up to the next one of its level or a higher one."""
     (level,) = re.findall(rf"^(#+) {re.escape(heading)}$", text_of(page), re.MULTILINE)
     below = text_of(page).partition(f"\n{level} {heading}\n")[2]
     return re.split(rf"^#{{1,{len(level)}}} ", below, maxsplit=1, flags=re.MULTILINE)[0]
@@ -62,7 +62,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def named(text: str) -> list[str]:
-    """What stands in backticks."""
+    """Return what stands in backticks."""
     return re.findall(r"`([^`]+)`", text)
 
 

@@ -1,4 +1,4 @@
-"""What only AWS shows, by its own documents: the template as SAM translates it, IAM's list of actions, Lambda's limits.
+"""This is what only AWS shows, by its own documents: the template as SAM translates it, IAM's list of actions, Lambda's limits.
 
 An emulator takes all of this, or doesn't look.
 """
@@ -47,7 +47,7 @@ def translated() -> dict[str, Any]:
 
 
 def translation(written: dict[str, Any]) -> dict[str, Any]:
-    """What the SAM CLI's own translator makes of a template in its long form."""
+    """Return what the SAM CLI's own translator makes of a template in its long form."""
     if not SAM.exists():
         raise LocalError(f"no SAM CLI at {SAM}: run `make setup`")
     template = json.loads(json.dumps(written))
@@ -166,7 +166,7 @@ def _filled(text: str) -> str:
 
 @cache
 def _documented(action: str) -> list[dict[str, Any]]:
-    """What IAM's service authorization reference says of an action, a row for each kind of resource that it takes."""
+    """Return what IAM's service authorization reference says of an action, a row for each kind of resource that it takes."""
     service, _, name = action.partition(":")
     found = get_action_data(service, name)
     assert found, f"AWS knows no action {action}"
@@ -175,7 +175,7 @@ def _documented(action: str) -> list[dict[str, Any]]:
 
 
 def _takes(row: dict[str, Any], arn: str) -> bool:
-    """Whether a kind of resource is one that an ARN (which may end in *) can be of."""
+    """Return whether a kind of resource is one that an ARN (which may end in *) can be of."""
     form: str = row["resource_arn_format"]
     if form == "*":
         return arn == "*"

@@ -114,7 +114,7 @@ def test_each_body_has_an_example_that_is_as_its_schema_says(where: str, content
 
 
 def described(event: dict[str, Any]) -> dict[str, Any]:
-    """What is said of the call that an event is."""
+    """Return what is said of the call that an event is."""
     found: dict[str, Any] = description()["paths"][event["resource"]][event["httpMethod"].lower()]
     return found
 

@@ -1,4 +1,4 @@
-"""How long an overloaded server asks to be left alone, whatever it sends."""
+"""This is how long an overloaded server asks to be left alone, whatever it sends."""
 
 from datetime import timedelta
 from email.utils import format_datetime

@@ -101,7 +101,7 @@ def commands(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def arguments(code: str) -> str:
-    """What belongs to a command, without what is quoted or is a command within it."""
+    """Return what belongs to a command, without what is quoted or is a command within it."""
     kept, depth, quote = [], 0, ""
     for n, character in enumerate(code):
         if quote:
@@ -145,7 +145,7 @@ def options(service: str, operation: str) -> tuple[set[str], set[str]] | None:
 
 
 def wrong(text: str) -> list[str]:
-    """What is wrong with the `aws` commands of a page."""
+    """Return what is wrong with the `aws` commands of a page."""
     found = []
     for service, operation, named in commands(text):
         known = options(service, operation)

@@ -19,7 +19,7 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class MarkForm(msgspec.Struct, frozen=True):
-    """How what is made for a deployment of a type is marked: by a `tag` or `label` with this key, or by its `name`."""
+    """This is how what is made for a deployment of a type is marked: by a `tag` or `label` with this key, or by its `name`."""
 
     by: str
     key: str

@@ -30,7 +30,7 @@ class TrackerError(Exception):
 
 
 class Usage(TrackerError):
-    """What was asked for can't be meant."""
+    """The request makes no sense as it stands."""
 
     exit_code = USAGE
 
@@ -42,7 +42,7 @@ class Declined(TrackerError):
 
 
 class OutOfTime(TrackerError):
-    """What was waited for didn't happen in time."""
+    """The awaited state didn't come in time."""
 
     exit_code = OUT_OF_TIME
 
@@ -100,7 +100,7 @@ class Unsupported(ApiError):
 
 
 class Conflict(ApiError):
-    """What is recorded doesn't allow the call (status 409); `details` may have the `deployment`, the `hold` or the changes."""
+    """The record, as it is, doesn't allow the call (status 409); `details` may have the `deployment`, the `hold` or the changes."""
 
     exit_code = CONFLICT
 

@@ -1,4 +1,4 @@
-"""What the API answers, as types.
+"""This is what the API answers, as types.
 
 A field that this client doesn't know is ignored, and kept in `raw`; what an older stack doesn't answer has its default. So either
 side may be newer than the other. States and types are plain text for the same reason.
@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What a deployment has cost so far, and how much of that since its time was over."""
+    """This is what a deployment has cost so far, and how much of that since its time was over."""
 
     currency: str
     so_far: float
@@ -30,14 +30,14 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """What a deployment costs an hour, as its owner said it."""
+    """This is what a deployment costs an hour, as its owner said it."""
 
     amount: float
     currency: str = "USD"
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """Why neither time nor a call ends a deployment, and until when."""
+    """This is why neither time nor a call ends a deployment, and until when."""
 
     reason: str = ""
     by: str = ""
@@ -45,13 +45,13 @@ class Hold(msgspec.Struct, frozen=True):
     until: str | None = None
 
     def is_on(self, at: datetime) -> bool:
-        """Whether it holds at that time: one that is over may still be in the record."""
+        """Return whether it holds at that time: one that is over may still be in the record."""
         until = moment(self.until)
         return until is None or until > at
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How what is made for a deployment is marked: a tag or a label, or how its name begins."""
+    """This is how what is made for a deployment is marked: a tag or a label, or how its name begins."""
 
     by: str
     key: str = ""
@@ -59,7 +59,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class CleanupError(msgspec.Struct, frozen=True, rename={"error_class": "class"}):
-    """Why a round of a cleanup failed."""
+    """This is why a round of a cleanup failed."""
 
     error_class: str
     message: str = ""
@@ -118,7 +118,7 @@ class Brake(msgspec.Struct, frozen=True):
 
 
 class Described(Answer, frozen=True, kw_only=True):
-    """What a list and a record say alike of a deployment."""
+    """This is what a list and a record say alike of a deployment."""
 
     blueprint_id: str
     deployment_type: str
@@ -140,12 +140,12 @@ class Described(Answer, frozen=True, kw_only=True):
 
     @property
     def is_live(self) -> bool:
-        """Whether it isn't being ended, and hasn't ended."""
+        """Return whether it isn't being ended, and hasn't ended."""
         return self.status in LIVE
 
     @property
     def ends(self) -> datetime | None:
-        """When its time is over, None if never."""
+        """Return when its time is over, None if never."""
         return moment(self.expires_at)
 
 
@@ -180,22 +180,22 @@ class Deployment(Described, frozen=True, kw_only=True):
 
     @property
     def quarantined(self) -> bool:
-        """Whether its cleanup isn't tried again until someone asks for it."""
+        """Return whether its cleanup isn't tried again until someone asks for it."""
         return self.cleanup.quarantined
 
     @property
     def failures(self) -> int:
-        """How many rounds of its cleanup failed since someone last asked for it."""
+        """Return how many rounds of its cleanup failed since someone last asked for it."""
         return self.cleanup.failures
 
     @property
     def last_error(self) -> CleanupError | None:
-        """Why the last round failed."""
+        """Return why the last round failed."""
         return self.cleanup.last_error
 
     @property
     def next_attempt_at(self) -> str | None:
-        """When the cleanup is tried again."""
+        """Return when the cleanup is tried again."""
         return self.cleanup.next_attempt_at
 
 
@@ -220,7 +220,7 @@ class Extended(Deployment, frozen=True, kw_only=True):
 
 
 class Plan(Answer, frozen=True, kw_only=True):
-    """What a cleanup would delete and what it would keep. `digest` names exactly this plan, if the stack makes one."""
+    """This is what a cleanup would delete and what it would keep. `digest` names exactly this plan, if the stack makes one."""
 
     blueprint_id: str
     status: str = ""
@@ -233,12 +233,12 @@ class Plan(Answer, frozen=True, kw_only=True):
 
     @property
     def goes(self) -> list[Resource]:
-        """What would be deleted, or looked for."""
+        """Return what would be deleted, or looked for."""
         return [each for each in self.resources if each.state not in ("kept", "gone")]
 
     @property
     def stays(self) -> list[Resource]:
-        """What would be kept; each says why in its `detail`."""
+        """Return what would be kept; each says why in its `detail`."""
         return [each for each in self.resources if each.state == "kept"]
 
 

@@ -26,7 +26,7 @@ _GONE = "does not exist"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a stack is. `outputs` are CloudFormation's, empty if only a URL is known. `found` says how it was found."""
+    """This is where a stack is. `outputs` are CloudFormation's, empty if only a URL is known. `found` says how it was found."""
 
     url: str
     region: str
@@ -37,12 +37,12 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Return what to call it."""
         return self.stack or self.url
 
 
 class Running(msgspec.Struct, frozen=True):
-    """What `.local/outputs.json` says of the stack of `make up`."""
+    """This is what `.local/outputs.json` says of the stack of `make up`."""
 
     api: str
     region: str
@@ -104,7 +104,7 @@ class Aws:
 
     @property
     def source(self) -> str:
-        """Where the credentials come from: `env`, `sso`, `assume-role` ... (botocore's words)."""
+        """Return where the credentials come from: `env`, `sso`, `assume-role` ... (botocore's words)."""
         if self._running:
             return "the stack's own keys"
         found = self.session.get_credentials()

@@ -118,7 +118,7 @@ def end_of(record: dict[str, Any]) -> datetime | None:
 
 
 def is_same(there: Deployment, registration: dict[str, Any]) -> bool:
-    """Whether what is recorded is this registration, whatever became of it since: the same id, or the same type and ids."""
+    """Return whether what is recorded is this registration, whatever became of it since: the same id, or the same type and ids."""
     if registration.get("id") and there.id == registration["id"]:
         return True
     wanted = registration.get("resource_ids") or {}

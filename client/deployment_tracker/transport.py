@@ -165,7 +165,7 @@ def _passes(error: ApiError | Unreachable, *, may_repeat: bool) -> bool:
 
 
 def _did_nothing(error: ApiError | Unreachable) -> bool:
-    """Whether a call that failed certainly changed nothing."""
+    """Return whether a call that failed certainly changed nothing."""
     if isinstance(error, Unreachable):
         return not error.was_sent
     return isinstance(error, Throttled) or error.code == "contended" or error.status < _SERVER_ERRORS

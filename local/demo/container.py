@@ -66,7 +66,7 @@ def an_image(engine: Any, name: str) -> Any:
 
 
 def no_docker(engine: Any, ids: dict[str, str]) -> bool:
-    """Whether the engine knows none of them any more."""
+    """Return whether the engine knows none of them any more."""
     for find, id_ in (
         (engine.containers.get, ids["container_id"]),
         (engine.networks.get, ids["network"]),

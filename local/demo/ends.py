@@ -139,6 +139,6 @@ def put_events(stack: Stack, detail_type: str, detail: dict[str, Any]) -> None:
 
 
 def is_throttled(event: dict[str, Any]) -> bool:
-    """Whether a step failed because Lambda had no room for it. MiniStack says so in the cause alone."""
+    """Return whether a step failed because Lambda had no room for it. MiniStack says so in the cause alone."""
     details = event.get("taskFailedEventDetails") or event.get("lambdaFunctionFailedEventDetails") or {}
     return "TooManyRequestsException" in f"{details.get('error')} {details.get('cause')}"

@@ -72,7 +72,7 @@ class Scene:
         return answer
 
     def registration(self, ids: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """What is posted for rented EC2 things."""
+        """Return what is posted for rented EC2 things."""
         return {
             "blueprint_id": self.key,
             "deployment_type": "AwsEc2",
@@ -116,7 +116,7 @@ def ask(stack: Stack, method: str, path: str, body: Any = None) -> Answer:
 
 
 def proof_of(resource: dict[str, Any]) -> str:
-    """What a receipt's line says."""
+    """Return what a receipt's line says."""
     return str(resource.get("proof") or resource.get("detail") or "")[:90]
 
 
@@ -156,7 +156,7 @@ class Rented:
         return str(found[0]["Instances"][0]["State"]["Name"])
 
     def is_gone(self) -> bool:
-        """Whether EC2 itself says that all of it is."""
+        """Return whether EC2 itself says that all of it is."""
         volumes = {volume["VolumeId"] for volume in self.ec2.describe_volumes()["Volumes"]}
         addresses = {address["AllocationId"] for address in self.ec2.describe_addresses()["Addresses"]}
         left = self.ids["ebs_volume"] in volumes or self.ids["elastic_ip"] in addresses
@@ -188,7 +188,7 @@ def faults(stack: Stack, wanted: list[dict[str, Any]]) -> None:
 
 
 def calls(stack: Stack, action: str, id_: str) -> list[float]:
-    """When EC2 was called so about it."""
+    """Return when EC2 was called so about it."""
     url = stack.running.ec2_faults.replace("faults", "calls")
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - a loopback address of our own stack
         found = json.loads(answer.read())
@@ -196,7 +196,7 @@ def calls(stack: Stack, action: str, id_: str) -> list[float]:
 
 
 def is_live(record: dict[str, Any]) -> bool:
-    """Whether it came back."""
+    """Return whether it came back."""
     return bool(record["status"] == "Active" and record["cleanup"]["last_error"])
 
 

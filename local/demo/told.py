@@ -57,7 +57,7 @@ def delivered(scene: Scene) -> list[dict[str, Any]]:
 
 
 class Call(NamedTuple):
-    """What a receiver heard, how it answered, and whether the signature is good."""
+    """This is what a receiver heard, how it answered, and whether the signature is good."""
 
     at: datetime
     headers: dict[str, str]
@@ -102,7 +102,7 @@ class Receiver:
         self._server.server_close()
 
     def verifies(self, headers: dict[str, str], body: bytes) -> bool:
-        """Whether the stack signed this."""
+        """Return whether the stack signed this."""
         try:
             self._webhook.verify(body, headers)
         except WebhookVerificationError:
@@ -110,7 +110,7 @@ class Receiver:
         return True
 
     def calls(self, number: int) -> list[Call]:
-        """What it heard, once that is so much."""
+        """Return what it heard, once that is so much."""
         return until(lambda: self._heard if len(self._heard) >= number else [])
 
 

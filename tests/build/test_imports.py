@@ -1,4 +1,4 @@
-"""What importing costs: no cloud SDK outside of release, plan and survey, nothing read and nothing made at import."""
+"""This is what importing costs: no cloud SDK outside of release, plan and survey, nothing read and nothing made at import."""
 
 import json
 import os
@@ -48,7 +48,7 @@ print(json.dumps({"modules": sorted(sys.modules), "reads": reads, "made": made})
 
 
 def loaded(verb: str, prelude: str = LOADING) -> dict[str, list[str]]:
-    """What a process of its own, with no environment but its paths, holds after importing a function."""
+    """Return what a process of its own, with no environment but its paths, holds after importing a function."""
     path = [str(ROOT / "functions" / verb), str(ROOT / "layers" / "tracker")]
     done = subprocess.run(
         [sys.executable, "-c", prelude],

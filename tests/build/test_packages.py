@@ -1,4 +1,4 @@
-"""What `sam build` makes is complete: each function can be imported with nothing but its own package and its layers."""
+"""This is what `sam build` makes is complete: each function can be imported with nothing but its own package and its layers."""
 
 import os
 import subprocess

@@ -82,7 +82,7 @@ COLLECTIONS = "projects|instances|disks|addresses|firewalls"
 
 @dataclass
 class Course:
-    """How a cleanup went: what it met, and what became of the resources."""
+    """This is how a cleanup went: what it met, and what became of the resources."""
 
     resources: list[Resource] = field(default_factory=list)
     refusals: list[Refused] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Cleanups:
             return self._cleaned()
 
     def allows(self, request: Request, reply: Reply) -> bool:
-        """Whether the contract allows an answer."""
+        """Return whether the contract allows an answer."""
         self._check(request, reply)
         is_kept_to = self._server.violations == []
         self._server.violations.clear()

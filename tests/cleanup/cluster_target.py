@@ -1,4 +1,4 @@
-"""What the targets of managed clusters share: what is in the cluster, whose API server answers beside the provider's."""
+"""This is what the targets of managed clusters share: what is in the cluster, whose API server answers beside the provider's."""
 
 from contextlib import suppress
 from typing import ClassVar
@@ -47,7 +47,7 @@ class ClusterTarget(AccountTarget):
         super().stop()
 
     def fill(self) -> str:
-        """What is in the cluster; the name of the volume of its claim."""
+        """Return what is in the cluster; the name of the volume of its claim."""
         core = "/api/v1/namespaces/default"
         self.cluster.create(f"{core}/services", "front", spec={"type": "LoadBalancer"})
         self.cluster.create(f"{core}/services", "inner", spec={"type": "ClusterIP"})

@@ -1,4 +1,4 @@
-"""What the tests of cleaning up share: real targets, secrets, and deployments to clean up."""
+"""This is what the tests of cleaning up share: real targets, secrets, and deployments to clean up."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What the stand-ins of REST providers share: an account with things in it, which take a few looks to go."""
+"""This is what the stand-ins of REST providers share: an account with things in it, which take a few looks to go."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ class Account(StandIn):
         super().__init__(contract=self.CONTRACT, public_url=self.PUBLIC_URL)
 
     def found(self, kind: str, id_: str) -> Thing | None:
-        """What is there under an id, for this token."""
+        """Return what is there under an id, for this token."""
         thing = self.things.get((kind, id_)) if self.account == self.HOME and not self.hidden.get((kind, id_)) else None
         if thing and thing.looks is not None and thing.looks <= 0:
             del self.things[kind, id_]

@@ -94,7 +94,7 @@ def test_an_error_in_the_providers_words_proves_nothing_of_another_call(
 
 
 def is_of_a_resource(cleanups: Cleanups, request: Request) -> bool:
-    """Whether a call is about one resource alone, so that its "not found" is one's own."""
+    """Return whether a call is about one resource alone, so that its "not found" is one's own."""
     ids = [part for _, id_ in cleanups.made.ours for part in id_.split("/")]
     return any(request.path.rstrip("/").endswith(f"/{id_}") for id_ in ids)
 

@@ -312,7 +312,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def is_signed(method: str, url: str, headers: dict[str, str], raw: bytes) -> bool:
-    """Whether botocore's signer comes to the same signature for what was received, and the query is spelled as AWS signs it."""
+    """Return whether botocore's signer comes to the same signature for what was received, and the query is spelled as AWS signs it."""
     query = urlsplit(url).query
     if query != "&".join(sorted(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parse_qsl(query))):
         return False

@@ -14,7 +14,7 @@ from tests.client.api import REGION, Api, serving
 
 
 class Said(NamedTuple):
-    """What a call wrote, and how it ended."""
+    """This is what a call wrote, and how it ended."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""What leads to a stack, and what AWS itself is asked: over HTTP, of moto's server."""
+"""This is what leads to a stack, and what AWS itself is asked: over HTTP, of moto's server."""
 
 import json
 from collections.abc import Iterator

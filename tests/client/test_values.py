@@ -1,4 +1,4 @@
-"""What careless hands type: each refusal is one line with the field, what came, and what to do next."""
+"""This is what careless hands type: each refusal is one line with the field, what came, and what to do next."""
 
 import re
 from collections.abc import Iterator

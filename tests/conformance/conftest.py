@@ -1,4 +1,4 @@
-"""What the conformance suite stands on."""
+"""This is what the conformance suite stands on."""
 
 from collections.abc import Iterator
 

@@ -12,7 +12,7 @@ OURS, OTHERS = "3f2a9c1e-5b74-4d08-9e61-7c0d5a8b2e43", "90d1b7e2-6c3f-4a85-b0e9-
 
 
 def find(target: Target, made: Made, generation: str | None = OURS) -> list[Found]:
-    """What is found in the place of a deployment, with nothing remembered of an earlier call."""
+    """Return what is found in the place of a deployment, with nothing remembered of an earlier call."""
     settings, sought = msgspec.structs.replace(target.settings), target.sought(made)
     said = {
         "blueprint_id": "svc-1",

@@ -116,5 +116,5 @@ class Life:
 
     @property
     def states(self) -> dict[tuple[str, str], str]:
-        """What became of each resource."""
+        """Return what became of each resource."""
         return {resource.key: resource.state for resource in self.record.resources}

@@ -111,7 +111,7 @@ def _flat(found: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def compare(one: Path, other: Path) -> list[str]:
-    """Where two matrices disagree on what both tried."""
+    """Return where two matrices disagree on what both tried."""
     first, second = _flat(json.loads(one.read_text())), _flat(json.loads(other.read_text()))
     both = [key for key in first if {first[key], second.get(key, "n/a")} <= {"pass", "fail"}]
     print(f"{len(both)} results compared")

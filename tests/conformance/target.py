@@ -1,4 +1,4 @@
-"""What a deployment type's test brings along for the conformance suite: a place to clean up, which can be bent.
+"""This is what a deployment type's test brings along for the conformance suite: a place to clean up, which can be bent.
 
 A type's test file (`tests/cleanup/providers/<platform>/test_<type>.py`) holds `TARGETS`, a list of subclasses of `Target`: the stand-in or
 emulator that is always there, and, where it can be had, the real thing (`is_real`). `HttpTarget` has what all HTTP stand-ins share.
@@ -171,7 +171,7 @@ class Target:
         raise NotImplementedError
 
     def contacts(self) -> int:
-        """How many calls, connections or the like came since `forget`, of any sort."""
+        """Return how many calls, connections or the like came since `forget`, of any sort."""
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -213,7 +213,7 @@ class Target:
         return {"look": 1}
 
     def breaks(self, times: int) -> tuple[str, ...]:
-        """How a read of a find that is made so often can fail, as the names of `failing`."""
+        """Return how a read of a find that is made so often can fail, as the names of `failing`."""
         return BREAKS
 
     def throttled_read(self, read: str, seconds: int) -> AbstractContextManager[object]:
@@ -376,7 +376,7 @@ def _call(read: str) -> tuple[str, str]:
 
 
 def _after_the_first(target: HttpTarget, kind: str) -> Callable[[Request], Reply]:
-    """What answers a list's first page as ever, and then the same page again and again, or with an error."""
+    """Return what answers a list's first page as ever, and then the same page again and again, or with an error."""
     first: list[Reply] = []
 
     def answer(request: Request) -> Reply:
@@ -389,7 +389,7 @@ def _after_the_first(target: HttpTarget, kind: str) -> Callable[[Request], Reply
 
 
 def _quoted(request: Request) -> str:
-    """What a careless provider says of a request: its credential, too."""
+    """Return what a careless provider says of a request: its credential, too."""
     return " ".join(
         value for name, value in request.headers.items() if re.search("auth|key|token|cookie", name, re.IGNORECASE)
     )

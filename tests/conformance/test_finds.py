@@ -1,4 +1,4 @@
-"""What every type keeps that looks for marks, tried on every place that its test brings along. A test is a fault of `FINDING`."""
+"""This is what every type keeps that looks for marks, tried on every place that its test brings along. A test is a fault of `FINDING`."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What every deployment type keeps, tried on every place that its test brings along (tests/conformance/target.py).
+"""This is what every deployment type keeps, tried on every place that its test brings along (tests/conformance/target.py).
 
 A test is a fault of `FAULTS`. Each goes through the doors that callers use: registered, terminated, released by rounds over a table.
 """

@@ -29,7 +29,7 @@ WEBHOOK_SECRET = "A" * 48
 
 @dataclass
 class Context:
-    """What Lambda hands over beside the event."""
+    """This is what Lambda hands over beside the event."""
 
     function_name: str = "function"
     memory_limit_in_mb: int = 512
@@ -59,7 +59,7 @@ def answered(answer: dict[str, Any]) -> tuple[int, Any]:
 
 @dataclass
 class Stack:
-    """What a stack is made of, and its functions by name."""
+    """This is what a stack is made of, and its functions by name."""
 
     table: str
     machine: str
@@ -117,7 +117,7 @@ class Stack:
         return [each["name"] for each in found["executions"]]
 
     def messages(self, queue: str) -> list[Any]:
-        """What is in a queue, taken out of it."""
+        """Return what is in a queue, taken out of it."""
         client = boto3.client("sqs")
         found: list[Any] = []
         while batch := client.receive_message(
@@ -186,7 +186,7 @@ def stack(moto_table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
 
 @pytest.fixture
 def registered(stack: Stack) -> Deployment:
-    """What events/register-post.json registers."""
+    """Return what events/register-post.json registers."""
     status, _ = answered(stack.call("register", an_event("register-post")))
     assert status == 201
     return stack.record()

@@ -35,7 +35,7 @@ def registered(stack: Stack, url: str, key: str = "svc-7", **more: Any) -> None:
 
 
 def received(stack: Stack) -> list[dict[str, Any]]:
-    """What is in the queue of deliveries now, as the mapping hands it over."""
+    """Return what is in the queue of deliveries now, as the mapping hands it over."""
     found = boto3.client("sqs").receive_message(QueueUrl=stack.deliveries, MaxNumberOfMessages=10)
     return [
         {

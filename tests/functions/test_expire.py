@@ -54,7 +54,7 @@ def test_a_lease_of_an_earlier_generation_begins_nothing(stack: Stack) -> None:
 
 
 def swept(stack: Stack) -> list[dict[str, Any]]:
-    """What a tick of the sweep puts on the queue that isn't hidden, as the function is handed it."""
+    """Return what a tick of the sweep puts on the queue that isn't hidden, as the function is handed it."""
     queued = stack.call("expire", an_event("expire-sweep"), Context(seconds_left=60))
     messages = stack.messages(stack.due)
     assert len(messages) <= queued["queued"]

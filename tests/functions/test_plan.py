@@ -155,7 +155,7 @@ def test_what_cannot_be_asked_for_is_noted_on_the_receipt(
 
 @pytest.fixture
 def invoked(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What terminate invokes the function of the plans with: it runs here, as Lambda would run it."""
+    """Return what terminate invokes the function of the plans with: it runs here, as Lambda would run it."""
     heard: list[dict[str, Any]] = []
 
     class Lambda:

@@ -11,7 +11,7 @@ from tracker.model.deployment import Deployment
 
 @pytest.fixture
 def state(stack: Stack, provider: MemoryProvider) -> dict[str, object]:
-    """What the workflow carries, of a round that has just begun."""
+    """Return what the workflow carries, of a round that has just begun."""
     event: dict[str, object] = an_event("release-step")
     stack.lifecycle.register(
         a_deployment(

@@ -1,4 +1,4 @@
-"""What was set aside or is a dead letter, tried anew by `make replay`, through the functions' own handlers."""
+"""This is what was set aside or is a dead letter, tried anew by `make replay`, through the functions' own handlers."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What no call takes: a parameter or a field that it doesn't know. Who sends one means something by it, and must hear that nothing came of it."""
+"""This is what no call takes: a parameter or a field that it doesn't know. Who sends one means something by it, and must hear that nothing came of it."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def there(stack: Stack) -> Stack:
 
 
 def refused(stack: Stack, operation: Operation, **changes: Any) -> tuple[int, str, str]:
-    """What a call is answered that is its example with these changes: the status, the code and the field."""
+    """Return what a call is answered that is its example with these changes: the status, the code and the field."""
     answer = stack.call(operation.event.partition("-")[0], an_event(operation.event) | changes)
     status, body = answered(answer)
     error = body.get("error", {})

@@ -1,4 +1,4 @@
-"""Who may have a deployment's webhook calls signed with which secret, through the handlers that take such a name."""
+"""This is who may have a deployment's webhook calls signed with which secret, through the handlers that take such a name."""
 
 import json
 from typing import Any

@@ -91,7 +91,7 @@ def amend(body: Any) -> object:
 
 
 def text_of(call: Callable[[], object]) -> str:
-    """What a caller would be told; empty if nothing is wrong."""
+    """Return what a caller would be told; empty if nothing is wrong."""
     try:
         call()
     except Problem as found:

@@ -1,4 +1,4 @@
-"""What a caller may say: what is taken as it is, and what is refused with the field, what came and what is expected."""
+"""This is what a caller may say: what is taken as it is, and what is refused with the field, what came and what is expected."""
 
 import json
 from collections.abc import Callable
@@ -518,7 +518,7 @@ JSON = st.recursive(
 
 
 def is_kept_or_explained(parse: Callable[[], Deployment]) -> bool:
-    """Whether it comes back from the store as it was parsed, or is refused in words that can be sent."""
+    """Return whether it comes back from the store as it was parsed, or is refused in words that can be sent."""
     try:
         deployment = parse()
     except Invalid as error:

@@ -1,4 +1,4 @@
-"""Which part of a JSON value is wrong, in JSON's words, and always the part that msgspec refuses."""
+"""This is which part of a JSON value is wrong, in JSON's words, and always the part that msgspec refuses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a caller says of owner, labels, price and warnings, and how an extension and a hold are read."""
+"""This is what a caller says of owner, labels, price and warnings, and how an extension and a hold are read."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What may happen to a deployment: every row of the table of changes, on a table of the product's own definition."""
+"""This is what may happen to a deployment: every row of the table of changes, on a table of the product's own definition."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -1449,7 +1449,7 @@ def test_the_largest_registration_with_all_its_resources_gone_at_once_can_be_sto
 
 
 def swept(lifecycle: Lifecycle) -> list[tuple[str, int]]:
-    """What a sweep puts on the queue: keys, and the seconds for which each is hidden."""
+    """Return what a sweep puts on the queue: keys, and the seconds for which each is hidden."""
     queue = MemoryQueue()
     Horizon(lifecycle._records, queue, lifecycle._clock).sweep()
     return [(key.blueprint_id, hidden) for key, hidden in queue.put_there]

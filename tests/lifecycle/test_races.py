@@ -23,7 +23,7 @@ GONE = Resource(kind="ec2:instance", id="i-1", state="gone", proof="DescribeInst
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """What each call returned or raised; all begin together."""
+    """Return what each call returned or raised; all begin together."""
     together = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
@@ -55,7 +55,7 @@ def facts_are_complete(deployment: Deployment) -> bool:
 
 @pytest.fixture(params=[0, 5], ids=["", "with transaction conflicts"])
 def conflicts(request: pytest.FixtureRequest, wire: Wire) -> int:
-    """How many of the race's writes meet another transaction."""
+    """Return how many of the race's writes meet another transaction."""
     found: int = request.param
     return found
 

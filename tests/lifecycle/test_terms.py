@@ -1,4 +1,4 @@
-"""How long a deployment lives: extensions, holds and warnings, and who may change them."""
+"""This is how long a deployment lives: extensions, holds and warnings, and who may change them."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the lifecycle sets going elsewhere: names that AWS takes, one execution for a round, whatever is asked twice."""
+"""This is what the lifecycle sets going elsewhere: names that AWS takes, one execution for a round, whatever is asked twice."""
 
 import json
 import re

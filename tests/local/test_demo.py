@@ -25,7 +25,7 @@ ALONE = (
 
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What happened, in its order. Each scene only says that it was played."""
+    """Return what happened, in its order. Each scene only says that it was played."""
     said: list[str] = []
 
     def scene(name: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""What a deployment costs, from the price that its caller said."""
+"""This is what a deployment costs, from the price that its caller said."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Who may change which deployment."""
+"""This is who may change which deployment."""
 
 import pytest
 

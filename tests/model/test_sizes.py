@@ -1,4 +1,4 @@
-"""What is kept of a deployment fits into its item, and nothing is lost by how resources are stored."""
+"""This is what is kept of a deployment fits into its item, and nothing is lost by how resources are stored."""
 
 import msgspec
 import pytest

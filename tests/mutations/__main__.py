@@ -56,7 +56,7 @@ def main(words: Sequence[str], every: Sequence[Mutation]) -> int:
 
 
 def passes(folder: Path, chosen: Sequence[Mutation]) -> bool:
-    """Whether the tests that the mutations name pass where nothing is broken: else they would kill anything."""
+    """Return whether the tests that the mutations name pass where nothing is broken: else they would kill anything."""
     names = sorted({test for mutation in chosen for test in mutation.tests})
     shutil.copytree(LAYER, folder)
     code, said = run(folder, "-n", str(PROCESSES), *names)

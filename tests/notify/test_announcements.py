@@ -1,4 +1,4 @@
-"""What is published of each committed fact: stable, filterable, bounded."""
+"""This is what is published of each committed fact: stable, filterable, bounded."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ def an_event(type_: Any = "amended", **changes: Any) -> Event:
 
 
 def news(image: dict[str, Any]) -> list[Announcement]:
-    """What a version of a record announces."""
+    """Return what a version of a record announces."""
     deployment = read_image(image)
     return [announcement(deployment, event) for event in deployment.outbox]
 

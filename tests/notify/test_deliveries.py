@@ -1,4 +1,4 @@
-"""What a delivery is: its schedule, and its signature as the public Standard Webhooks library sees it."""
+"""This is what a delivery is: its schedule, and its signature as the public Standard Webhooks library sees it."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Where a webhook may lead: no spelling of a URL, and no name, leads inside."""
+"""This is where a webhook may lead: no spelling of a URL, and no name, leads inside."""
 
 import ipaddress
 import socket

@@ -49,15 +49,15 @@ class Lives(RuleBasedStateMachine):
     # What the model says
 
     def must_go(self, life: dict[str, Any]) -> bool:
-        """Whether it was ended, or its time is over."""
+        """Return whether it was ended, or its time is over."""
         return life["ended"] or (life["ends"] is not None and life["ends"] <= self.world.now)
 
     def is_held(self, life: dict[str, Any]) -> bool:
-        """Whether a hold keeps it."""
+        """Return whether a hold keeps it."""
         return life["held"] is not None and life["held"] > self.world.now
 
     def life_of(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Which one an answer is about: a key that moved leads to where it is now."""
+        """Return which one an answer is about: a key that moved leads to where it is now."""
         number = record["metadata"]["number"]
         (life,) = [life for life in [*self.lives.values(), *self.past] if life["number"] == number]
         return life

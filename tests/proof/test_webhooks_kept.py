@@ -79,7 +79,7 @@ class Hooks:
         raise AssertionError(f"{self.waiting()} deliveries still wait after {limit}")
 
     def states(self, *keys: str) -> dict[str, str]:
-        """What became of each delivery, by its id."""
+        """Return what became of each delivery, by its id."""
         deliveries = Deliveries(Table("tracker"))
         return {each.id: each.state for key in keys for each in deliveries.page(key, limit=100).items}
 
@@ -103,7 +103,7 @@ def register(world: World, key: str, url: str, **more: Any) -> None:
 
 
 def heard_by(receiver: Receiver) -> dict[str, dict[str, Any]]:
-    """What a receiver got, by id; what came twice was the same."""
+    """Return what a receiver got, by id; what came twice was the same."""
     found: dict[str, bytes] = {}
     for heard in receiver.heard:
         id_ = heard.headers["webhook-id"]

@@ -82,7 +82,7 @@ class Deaths:
 
 
 class Context:
-    """What Lambda hands to a handler beside the event."""
+    """This is what Lambda hands to a handler beside the event."""
 
     function_name = "function"
     memory_limit_in_mb = 256
@@ -220,7 +220,7 @@ class World:
         return {"instance_id": instance["InstanceId"], "elastic_ip": address, "ebs_volume": volume}
 
     def is_gone(self, ids: dict[str, str]) -> bool:
-        """Whether EC2 itself says that all of it is gone."""
+        """Return whether EC2 itself says that all of it is gone."""
         found = self.ec2.describe_instances(InstanceIds=[ids["instance_id"]])["Reservations"][0]["Instances"][0]
         volumes = [v["VolumeId"] for v in self.ec2.describe_volumes()["Volumes"]]
         addresses = [a["AllocationId"] for a in self.ec2.describe_addresses()["Addresses"]]
@@ -228,7 +228,7 @@ class World:
         return is_over and ids["ebs_volume"] not in volumes and ids["elastic_ip"] not in addresses
 
     def marked(self, generation: str) -> list[str]:
-        """What EC2 itself has that carries the mark of a generation, and isn't gone."""
+        """Return what EC2 itself has that carries the mark of a generation, and isn't gone."""
         tag = [{"Name": f"tag:{MARK}", "Values": [generation]}]
         runs = [run for one in self.ec2.describe_instances(Filters=tag)["Reservations"] for run in one["Instances"]]
         found = [run["InstanceId"] for run in runs if run["State"]["Name"] != "terminated"]
@@ -236,7 +236,7 @@ class World:
         return found + [address["AllocationId"] for address in self.ec2.describe_addresses(Filters=tag)["Addresses"]]
 
     def is_over(self, key: str) -> bool:
-        """Whether the record under a key is Terminated."""
+        """Return whether the record under a key is Terminated."""
         status = {"S": "Terminated"}
         return any(item["item"]["S"] == "record" and item["status"] == status for item in self._of(key))
 

@@ -76,14 +76,14 @@ def register(stack: Stack, key: str, ttl: int) -> None:
 
 
 def passes(pattern: Any, value: Any) -> bool:
-    """Whether an event source's filter lets something through."""
+    """Return whether an event source's filter lets something through."""
     if isinstance(pattern, dict):
         return all(name in value and passes(part, value[name]) for name, part in pattern.items())
     return value in pattern
 
 
 def removed_lease(table: str, key: str) -> dict[str, Any]:
-    """What the stream says of the lease that went, in the form in which Lambda hands it over."""
+    """Return what the stream says of the lease that went, in the form in which Lambda hands it over."""
     mapping = template()["Resources"]["ExpireFunction"]["Properties"]["Events"]["Lease"]["Properties"]
     pattern = json.loads(mapping["FilterCriteria"]["Filters"][0]["Pattern"])
     arn = boto3.client("dynamodb").describe_table(TableName=table)["Table"]["LatestStreamArn"]

@@ -67,7 +67,7 @@ class SamLocal:
         return found
 
     def invoke(self, function: str, event: Path, **variables: str) -> str:
-        """What the handler answered. AssertionError, with all that was printed, if it answered nothing."""
+        """Return what the handler answered. AssertionError, with all that was printed, if it answered nothing."""
         env_vars = self.folder / "env.json"
         env_vars.write_text(json.dumps({"Parameters": self.variables() | variables}))
         command: list[str | Path] = [SAM, "local", "invoke", function, "--event", event, "--env-vars", env_vars]
@@ -103,7 +103,7 @@ class SamLocal:
 
 @pytest.fixture(scope="module")
 def has_image(docker_engine: docker.DockerClient) -> bool:
-    """Whether the engine has Lambda's image, or a stand-in; the SAM CLI pulls it only where nothing may be skipped."""
+    """Return whether the engine has Lambda's image, or a stand-in; the SAM CLI pulls it only where nothing may be skipped."""
     found = any(tag.endswith(IMAGE) for image in docker_engine.images.list() for tag in image.tags)
     if not found and not REQUIRED:
         lacking(f"Lambda's image isn't there (...{IMAGE})")
@@ -168,7 +168,7 @@ def test_the_table_holds_every_function_and_every_event() -> None:
 
 
 def is_same(ours: str, made: str) -> bool:
-    """Whether both name one thing: a queue whatever its host is called, a secret with or without its ARN."""
+    """Return whether both name one thing: a queue whatever its host is called, a secret with or without its ARN."""
     if made.startswith("arn:aws:secretsmanager:"):
         return made.rpartition(":")[2].startswith(f"{ours}-")
     if "Queue-" in made:

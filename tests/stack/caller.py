@@ -47,7 +47,7 @@ class Caller:
         return found
 
     def wanted(self, key: str, ids: dict[str, Any] | None = None, **more: Any) -> Record:
-        """What to post. Without ids: of an instance that was terminated by hand, which a look finds gone."""
+        """Return what to post. Without ids: of an instance that was terminated by hand, which a look finds gone."""
         return {
             "blueprint_id": key,
             "deployment_type": "AwsEc2",
@@ -91,7 +91,7 @@ class Caller:
         return self.until(key, lambda record: bool(record["status"] == "Terminated"), seconds)
 
     def sweep(self) -> int:
-        """What every minute brings: how many keys it put on the queue."""
+        """Return what every minute brings: how many keys it put on the queue."""
         tick = {"source": "aws.events", "detail-type": "Scheduled Event"}
         queued: int = self.stack.invoke("Expire", tick)["queued"]
         return queued

@@ -121,7 +121,7 @@ def test_every_type_is_registered_terminated_and_proven_gone(
 
 
 def line(target: Target, record: dict[str, Any], seconds: float) -> str:
-    """What a person sees of one."""
+    """Return what a person sees of one."""
     resources = record["resources"]
     counts = [sum(each["state"] == state for each in resources) for state in ("gone", "kept")]
     proof = next((each.get("proof", "") for each in resources), "")

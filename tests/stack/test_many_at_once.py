@@ -58,7 +58,7 @@ def throttled_by_lambda(stack: Stack, record: Record) -> bool:
 
 
 def throttled_by_ec2(stack: Stack) -> int:
-    """How often the faults that are set have fired. The log of calls is too short to count in: it forgets the oldest."""
+    """Return how often the faults that are set have fired. The log of calls is too short to count in: it forgets the oldest."""
     with urllib.request.urlopen(stack.running.ec2_faults, timeout=10) as answer:
         return sum(fault["fired"] for fault in json.load(answer))
 

@@ -63,7 +63,7 @@ pytestmark = [
 
 
 class Operator:
-    """Who restores: a shell in a clone, signed in to the stack, with the AWS CLI."""
+    """This is who restores: a shell in a clone, signed in to the stack, with the AWS CLI."""
 
     def __init__(self, stack: Stack, home: Path) -> None:
         aws = ROOT / ".local/aws-cli/bin"
@@ -142,7 +142,7 @@ def filled(caller: Caller, webhook: str) -> tuple[dict[str, Rented], dict[str, R
 
 
 def changed_since(caller: Caller, machines: dict[str, Rented]) -> dict[str, Record]:
-    """What happens after the point in time, and is lost. The records that are there then."""
+    """Return what happens after the point in time, and is lost. The records that are there then."""
     stack = caller.stack
     caller.call("POST", "extended", "extend", body={"by": 7 * DAY})
     caller.call("POST", "kept", "extend", body={"by": 7 * DAY})

@@ -1,4 +1,4 @@
-"""What each function may do on AWS is its own work and nothing else.
+"""This is what each function may do on AWS is its own work and nothing else.
 
 Every call that any function makes is made once under every function's role; the stack holds functions to their roles,
 as all tests of this folder do.
@@ -176,7 +176,7 @@ def calls(stack: Stack) -> dict[str, Call]:
 
 @pytest.fixture
 def answers(stack: Stack) -> Callable[[str], dict[str, str]]:
-    """What AWS answers to each call under a function's role: an error's code, or nothing."""
+    """Return what AWS answers to each call under a function's role: an error's code, or nothing."""
     functions = client_of("lambda", stack.running.endpoint, attempts=10)
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:

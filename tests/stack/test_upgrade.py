@@ -128,12 +128,12 @@ def filled(caller: Caller, webhook: str) -> dict[str, Rented]:
 
 
 def asked(stack: Stack, machine: Rented) -> int:
-    """How often EC2 was asked to terminate it."""
+    """Return how often EC2 was asked to terminate it."""
     return len(calls(stack, "TerminateInstances", machine.ids["instance_id"]))
 
 
 def holds(after: Any, before: Any) -> bool:
-    """Whether all is said that was said before: a later version may say more, and a history grows at its end."""
+    """Return whether all is said that was said before: a later version may say more, and a history grows at its end."""
     if isinstance(before, dict):
         return all(name in after and holds(after[name], value) for name, value in before.items())
     if isinstance(before, list):

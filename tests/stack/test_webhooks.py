@@ -36,7 +36,7 @@ def secret_of(stack: Stack) -> str:
 
 
 def verified(stack: Stack, heard: Heard) -> Record:
-    """What was posted, if the stack signed it."""
+    """Return what was posted, if the stack signed it."""
     body: Record = Webhook(f"whsec_{secret_of(stack)}").verify(heard.body, heard.headers)
     return body
 

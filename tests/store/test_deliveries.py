@@ -1,4 +1,4 @@
-"""How deliveries are kept: each once, for thirty days, beside the record and in no list of deployments."""
+"""This is how deliveries are kept: each once, for thirty days, beside the record and in no list of deployments."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How deployments are kept: in a table of the product's own definition, every call on the wire counted."""
+"""This is how deployments are kept: in a table of the product's own definition, every call on the wire counted."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Who takes a stray on: a deployment of the generation that its mark names, so that all that carries it is found."""
+"""This is who takes a stray on: a deployment of the generation that its mark names, so that all that carries it is found."""
 
 from datetime import timedelta
 

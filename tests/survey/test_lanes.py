@@ -1,4 +1,4 @@
-"""How places are handed out: few at once, each in its turn, and none held up for ever by another."""
+"""This is how places are handed out: few at once, each in its turn, and none held up for ever by another."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is stray: seen twice, an hour apart, old enough, and claimed by nobody. And when it isn't any more."""
+"""This is what is stray: seen twice, an hour apart, old enough, and claimed by nobody. And when it isn't any more."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a survey looks: in each place of a record that is kept or of a stray, once, and where an operator says."""
+"""This is where a survey looks: in each place of a record that is kept or of a stray, once, and where an operator says."""
 
 from datetime import timedelta
 from typing import Any

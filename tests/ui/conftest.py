@@ -89,13 +89,13 @@ def server(api: Stand) -> Iterator[Server]:
 
 @pytest.fixture
 def stranger(server: Server) -> Browser:
-    """Who doesn't have the link."""
+    """Return who doesn't have the link."""
     return Browser(server)
 
 
 @pytest.fixture
 def opened(server: Server) -> Browser:
-    """Who has opened the link."""
+    """Return who has opened the link."""
     found = Browser(server)
     found.open()
     return found

@@ -1,4 +1,4 @@
-"""Who may use the page: nobody without its link, no other site, and no other name of this machine."""
+"""This is who may use the page: nobody without its link, no other site, and no other name of this machine."""
 
 import pytest
 from botocore.credentials import Credentials

@@ -1,4 +1,4 @@
-"""What the page may ask of the stack: the calls of its list, each by the typed client, and no other address."""
+"""This is what the page may ask of the stack: the calls of its list, each by the typed client, and no other address."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the page tells people to type is what the command line takes."""
+"""This is what the page tells people to type is what the command line takes."""
 
 import re
 from importlib.resources import files

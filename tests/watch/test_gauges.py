@@ -1,4 +1,4 @@
-"""How many deployments there are, in which state."""
+"""This is how many deployments there are, in which state."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What is counted of each fact."""
+"""This is what is counted of each fact."""
 
 import pytest
 

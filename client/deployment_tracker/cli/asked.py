@@ -1,4 +1,4 @@
-"""What was asked for beside the verb: which stack, which output, which colours. Every verb takes these options, and so does `tracker` itself."""
+"""This is what was asked for beside the verb: which stack, which output, which colours. Every verb takes these options, and so does `tracker` itself."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -28,7 +28,7 @@ class Asked:
 
     @cached_property
     def screen(self) -> Screen:
-        """Where data and hints go."""
+        """Return where data and hints go."""
         return Screen(self.output, no_color=self.no_color)
 
     @cached_property

@@ -8,7 +8,7 @@ from deployment_tracker.errors import Declined
 
 
 def is_interactive() -> bool:
-    """Whether a person is there to answer."""
+    """Return whether a person is there to answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

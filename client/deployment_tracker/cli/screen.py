@@ -33,12 +33,12 @@ LOOKS = {"moving": "bold blue", "bad": "bold red", "soon": "yellow", "over": "br
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Whether a person looks at what is written there."""
+    """Return whether a person looks at what is written there."""
     return stream.isatty()
 
 
 class Screen:
-    """Where a verb writes to."""
+    """This is where a verb writes to."""
 
     def __init__(self, output: str = "table", *, no_color: bool = False, to_stderr: bool = False) -> None:
         self.output = output
@@ -55,7 +55,7 @@ class Screen:
 
     @property
     def is_table(self) -> bool:
-        """Whether people read it, and not a program."""
+        """Return whether people read it, and not a program."""
         return self.output == "table"
 
     def data(self, value: Any) -> None:
@@ -77,7 +77,7 @@ class Screen:
 
     @property
     def is_utf8(self) -> bool:
-        """Whether stdout takes every character."""
+        """Return whether stdout takes every character."""
         return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
     def line(self, text: str = "", look: str = "") -> None:

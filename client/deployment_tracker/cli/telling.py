@@ -1,4 +1,4 @@
-"""What happened to a deployment, in words: an event of the API as a sentence for people. `-o json` has it as it came."""
+"""This is what happened to a deployment, in words: an event of the API as a sentence for people. `-o json` has it as it came."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime

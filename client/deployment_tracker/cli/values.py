@@ -1,4 +1,4 @@
-"""How what was typed is read: durations, times, verbs. Every refusal names the option, what came and what is expected.
+"""This is how what was typed is read: durations, times, verbs. Every refusal names the option, what came and what is expected.
 
 An empty value is refused: `--ttl "$TTL"` of a variable that isn't set must not make a deployment that never ends.
 """

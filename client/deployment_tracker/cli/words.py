@@ -1,4 +1,4 @@
-"""How a deployment is put into words: its status, its end, its place, its money. Columns and colours follow from these alone."""
+"""This is how a deployment is put into words: its status, its end, its place, its money. Columns and colours follow from these alone."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

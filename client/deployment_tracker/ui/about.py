@@ -1,4 +1,4 @@
-"""What the page says of the stack itself: its name, where it is, and its brake, read with the user's credentials."""
+"""This is what the page says of the stack itself: its name, where it is, and its brake, read with the user's credentials."""
 
 import os
 import threading

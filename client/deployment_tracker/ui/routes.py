@@ -33,7 +33,7 @@ _WEBHOOK_ID = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
 
 
 class Asked(NamedTuple):
-    """What the browser asks: the segments that stand for `*` in the route, the query, and the body's fields."""
+    """This is what the browser asks: the segments that stand for `*` in the route, the query, and the body's fields."""
 
     segments: list[str]
     query: dict[str, str]

@@ -1,4 +1,4 @@
-"""What is attached to something: whose that is, and whether it is waited for or detached; and how a proof names its source."""
+"""This is what is attached to something: whose that is, and whether it is waited for or detached; and how a proof names its source."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the digest of a plan stands for, and what it says of a change."""
+"""This is what the digest of a plan stands for, and what it says of a change."""
 
 import re
 

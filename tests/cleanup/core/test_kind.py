@@ -1,4 +1,4 @@
-"""What the base of all kinds does before any call is made: an id's form and what the settings allow."""
+"""This is what the base of all kinds does before any call is made: an id's form and what the settings allow."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""How much is read of what a server answers, by each client: bounded, and enough for what is large and legal."""
+"""This is how much is read of what a server answers, by each client: bounded, and enough for what is large and legal."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""What the errors of REST providers mean that pass by themselves: each in its provider's own form."""
+"""This is what the errors of REST providers mean that pass by themselves: each in its provider's own form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ PASSING = [
 
 
 def meaning(provider: str, status: int, text: str, headers: dict[str, str] | None = None) -> Exception:
-    """What an error of a provider stands for."""
+    """Return what an error of a provider stands for."""
     endpoint, body = PROVIDERS[provider]
     client = Client(endpoint, Credential({}, "none"), Settings())
     return client.error("DELETE", "/things/1", Response(status, body(text), headers or {}))

@@ -1,4 +1,4 @@
-"""How what was deployed goes: the engine, and one folder per platform. Loaded by release and plan alone."""
+"""This is how what was deployed goes: the engine, and one folder per platform. Loaded by release and plan alone."""
 
 import logging
 

@@ -71,7 +71,7 @@ type Routes = Mapping[tuple[str, str], Callable[[Call], Reply]]
 
 
 def is_call(event: Mapping[str, Any]) -> bool:
-    """Whether a function was called through the gateway."""
+    """Return whether a function was called through the gateway."""
     return "httpMethod" in event
 
 

@@ -100,7 +100,7 @@ def _is_done_with(
 
 
 def _may_yet_be_handled(problem: Problem, message: dict[str, Any], now: datetime) -> bool:
-    """Whether an event may be handled later: a malformed one never, another within an hour, since events come out of order."""
+    """Return whether an event may be handled later: a malformed one never, another within an hour, since events come out of order."""
     if isinstance(problem, Invalid):
         return False
     return (now - _sent_at(message)).total_seconds() < TRIED_SECONDS

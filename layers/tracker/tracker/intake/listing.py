@@ -97,7 +97,7 @@ class Query(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:12]
 
     def wants(self, item: Listed) -> bool:
-        """Whether an item passes the filters."""
+        """Return whether an item passes the filters."""
         return (
             item.status in self.statuses
             and self.deployment_type in (None, item.deployment_type)

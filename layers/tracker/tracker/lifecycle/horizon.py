@@ -1,4 +1,4 @@
-"""What will be due soon, put on a queue where each key stays hidden until its second has come.
+"""This is what will be due soon, put on a queue where each key stays hidden until its second has come.
 
 Nothing is decided here: a key that comes back from the queue goes through the transition `due`, for which only the table's own
 `due_at` counts. So a message that comes late, twice or never does no harm: the next sweep makes up for it.

@@ -241,7 +241,7 @@ class RequestTransitions(Transitions):
 
 
 def _may_begin(old: Deployment, asked_at: datetime | None) -> bool:
-    """Whether a round of it may begin: not if it isn't live. Stale, TooEarly."""
+    """Return whether a round of it may begin: not if it isn't live. Stale, TooEarly."""
     if asked_at is not None and asked_at < parse_time(old.registered_at).replace(microsecond=0):
         stale = Stale(f"{old.blueprint_id!r} was registered after that")
         stale.taken_at = _taken_at(old) if old.is_live else None

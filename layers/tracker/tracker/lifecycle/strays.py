@@ -1,4 +1,4 @@
-"""What may happen to a stray: it is seen, announced, exempted, adopted, and is gone. Each is one write on a condition.
+"""This is what may happen to a stray: it is seen, announced, exempted, adopted, and is gone. Each is one write on a condition.
 
 Called by the survey, and by the functions behind the API. A stray that someone claims is never announced or adopted: that is looked
 up by consistent reads before each of the two.
@@ -124,7 +124,7 @@ class StrayLifecycle(Transitions):
         raise contended(key)
 
     def is_to_be_adopted(self, stray: Stray) -> bool:
-        """Whether a stray has waited for someone for so long that it is adopted without anyone's word."""
+        """Return whether a stray has waited for someone for so long that it is adopted without anyone's word."""
         after, now = self._settings.stray_adoption, self._clock()
         if not after or stray.announced_at is None or stray.is_exempt(now):
             return False
@@ -158,7 +158,7 @@ class StrayLifecycle(Transitions):
         )
 
     def _is_to_be_told(self, stray: Stray) -> bool:
-        """Whether it was seen twice, far enough apart, is old enough, and wasn't announced yet nor is exempt."""
+        """Return whether it was seen twice, far enough apart, is old enough, and wasn't announced yet nor is exempt."""
         now = self._clock()
         if stray.announced_at is not None or stray.is_exempt(now):
             return False
@@ -227,6 +227,6 @@ def _made_at(stray: Stray, first_seen: datetime) -> datetime:
 
 
 def _has_adopted(deployment: Deployment, key: str) -> bool:
-    """Whether a deployment adopted the stray of that key, as far as it still knows how it was registered."""
+    """Return whether a deployment adopted the stray of that key, as far as it still knows how it was registered."""
     registered = [event.detail for event in deployment.events if event.type == "registered"]
     return all(detail.get("adopted") == clipped(key, 512) for detail in registered)

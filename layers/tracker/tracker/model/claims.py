@@ -1,4 +1,4 @@
-"""Which things a record claims, in a form that an index can carry: by a survey, what is claimed is told from what is stray. Pure."""
+"""This is which things a record claims, in a form that an index can carry: by a survey, what is claimed is told from what is stray. Pure."""
 
 import base64
 import hashlib

@@ -165,7 +165,7 @@ class Resource(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_done(self) -> bool:
-        """Whether the cleanup has nothing left to do with the resource."""
+        """Return whether the cleanup has nothing left to do with the resource."""
         return self.state in ("gone", "kept")
 
 
@@ -215,7 +215,7 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_failing(self) -> bool:
-        """Whether a round failed and another is to come: also if its failures are counted anew since someone amended the record."""
+        """Return whether a round failed and another is to come: also if its failures are counted anew since someone amended the record."""
         return self.failures > 0 or self.next_attempt_at is not None
 
 
@@ -274,7 +274,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_live(self) -> bool:
-        """Whether it is Active, or Failed or Unknown, which callers say of a deployment that didn't start or can't be seen."""
+        """Return whether it is Active, or Failed or Unknown, which callers say of a deployment that didn't start or can't be seen."""
         return self.status in LIVE
 
 

@@ -20,7 +20,7 @@ _GENERATION = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What callers put on the things that they make: a tag or a label `key` with `value`, or a name that begins with `value`.
+    """This is what callers put on the things that they make: a tag or a label `key` with `value`, or a name that begins with `value`.
 
     `key` is empty for a name, and for a tag of a platform whose tags have no keys: there the whole tag is `value`.
     """
@@ -76,7 +76,7 @@ def first_digits(mark: str) -> str:
 
 
 def is_mark_of(mark: str, generation: str) -> bool:
-    """Whether a mark's value, whole or the first digits, is that of a generation."""
+    """Return whether a mark's value, whole or the first digits, is that of a generation."""
     return mark in (generation, first_digits(generation))
 
 

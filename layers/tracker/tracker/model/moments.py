@@ -43,7 +43,7 @@ def due_warning(deployment: Deployment, now: datetime) -> DueWarning | None:
 
 
 def is_pending(deployment: Deployment) -> bool:
-    """Whether a round of a live deployment was begun for another reason than its end, and the brake stopped it."""
+    """Return whether a round of a live deployment was begun for another reason than its end, and the brake stopped it."""
     cleanup = deployment.cleanup
     begun = deployment.is_live and cleanup.round > 0 and cleanup.ended_at is None
     return begun and (cleanup.reason, cleanup.requested_by) != (EXPIRED, TRACKER)

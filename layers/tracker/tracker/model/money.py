@@ -14,7 +14,7 @@ DECIMALS = 4
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What a deployment has cost so far, and how much of that since its end (`late`)."""
+    """This is what a deployment has cost so far, and how much of that since its end (`late`)."""
 
     currency: str
     so_far: float

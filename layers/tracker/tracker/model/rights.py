@@ -1,4 +1,4 @@
-"""Who may change which deployment: whoever registered or owns it, and the roles that may act on everything.
+"""This is who may change which deployment: whoever registered or owns it, and the roles that may act on everything.
 
 Pure. The lifecycle asks it within each transition that a caller requests; API Gateway has checked the signature before. Reading is
 open to everyone whom the gateway lets in.
@@ -37,13 +37,13 @@ def role_of(caller: str) -> str:
 
 
 def may_act_on_everything(caller: str, everything: list[str]) -> bool:
-    """Whether a caller may change any deployment. `everything` are patterns of the roles that may."""
+    """Return whether a caller may change any deployment. `everything` are patterns of the roles that may."""
     role = role_of(caller)
     return everything == EVERYONE or any(matches(pattern, role, "role") for pattern in everything)
 
 
 def may_act(deployment: Deployment, caller: str, everything: list[str]) -> bool:
-    """Whether a caller may change a deployment. `everything` are patterns of the roles that may change any."""
+    """Return whether a caller may change a deployment. `everything` are patterns of the roles that may change any."""
     if may_act_on_everything(caller, everything):
         return True
     role = role_of(caller)

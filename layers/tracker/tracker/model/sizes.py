@@ -1,4 +1,4 @@
-"""What of a deployment is kept so that its item fits into the table: DynamoDB takes at most 400 KB.
+"""This is what of a deployment is kept so that its item fits into the table: DynamoDB takes at most 400 KB.
 
 Pure. The lifecycle fits each version before it is written; the store writes resources as `pack` has them.
 """

@@ -22,7 +22,7 @@ StrayEventType = Literal["found", "gone"]
 
 
 class Exemption(msgspec.Struct, frozen=True):
-    """Who wants a stray to be left alone, why, and until when."""
+    """This is who wants a stray to be left alone, why, and until when."""
 
     reason: str
     by: str
@@ -39,7 +39,7 @@ class StrayEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What a survey saw: a resource, the key of `resource_ids` that would name it, its mark, and when the provider says that it was made."""
+    """This is what a survey saw: a resource, the key of `resource_ids` that would name it, its mark, and when the provider says that it was made."""
 
     resource: Resource
     resource_key: str
@@ -48,7 +48,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Stray(msgspec.Struct, frozen=True, kw_only=True):
-    """What carries a mark of ours in a place, and is claimed by no record.
+    """This is what carries a mark of ours in a place, and is claimed by no record.
 
     `resource_key` is the key of `resource_ids` that would name it, empty if no record can. `mark` is the generation that it carries, or
     the first 12 hex digits of one. `made_at` is the provider's word. Nobody has said what it costs. One that is over has `ended_at`.
@@ -88,11 +88,11 @@ class Stray(msgspec.Struct, frozen=True, kw_only=True):
         return Resource(self.kind, self.id, self.place, stage=self.stage, named_by=self.resource_key, seen=True)
 
     def is_exempt(self, now: datetime) -> bool:
-        """Whether it is to be left alone."""
+        """Return whether it is to be left alone."""
         return self.exempt is not None and parse_time(self.exempt.until) > now
 
     def is_told(self, now: datetime) -> bool:
-        """Whether it waits for someone: it was announced, and isn't exempt."""
+        """Return whether it waits for someone: it was announced, and isn't exempt."""
         return self.announced_at is not None and self.ended_at is None and not self.is_exempt(now)
 
 

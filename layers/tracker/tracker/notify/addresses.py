@@ -38,7 +38,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_inside(address: Address) -> bool:
-    """Whether an address isn't one of the public internet: private, shared, local, multicast, reserved, or a tunnel's."""
+    """Return whether an address isn't one of the public internet: private, shared, local, multicast, reserved, or a tunnel's."""
     if not address.is_global or address.is_multicast:
         return True
     if isinstance(address, IPv4Address):

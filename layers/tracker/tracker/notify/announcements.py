@@ -94,7 +94,7 @@ class Topic:
 
 
 def is_wanted(deployment: Deployment, event: Event) -> bool:
-    """Whether the deployment's own webhook gets an event: the cleanup's outcome, and the types that it asks for."""
+    """Return whether the deployment's own webhook gets an event: the cleanup's outcome, and the types that it asks for."""
     return deployment.cleanup_webhook is not None and event.type in OUTCOMES | set(deployment.webhook_events)
 
 

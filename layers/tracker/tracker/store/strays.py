@@ -37,7 +37,7 @@ logger = Logger(child=True)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What the index carries of a record or a stray. `claims` are hashes (`model/claims.py`), `place` is a digest."""
+    """This is what the index carries of a record or a stray. `claims` are hashes (`model/claims.py`), `place` is a digest."""
 
     key: str
     item: str

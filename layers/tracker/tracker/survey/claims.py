@@ -14,7 +14,7 @@ from tracker.store.table import UnreadableError
 
 
 class Unclaimed:
-    """What was seen in a place of a region, by the key that a stray of it has. What is struck off is claimed."""
+    """This is what was seen in a place of a region, by the key that a stray of it has. What is struck off is claimed."""
 
     def __init__(self, seen: Iterable[Sighting], region: str | None) -> None:
         self.left = {stray_key(each.resource): each for each in seen}

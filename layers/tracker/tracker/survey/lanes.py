@@ -57,7 +57,7 @@ def hand_out(some: Sequence[Lane], function: str) -> int:
 
 
 def is_lane(event: dict[str, Any]) -> bool:
-    """Whether an event is a lane, and not a tick."""
+    """Return whether an event is a lane, and not a tick."""
     return "places" in event
 
 

@@ -54,7 +54,7 @@ def within[T](seconds: float, call: Callable[[], T]) -> T:
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What a look at a place came to: how many things carry a mark there, how many of them are stray, how many were adopted."""
+    """This is what a look at a place came to: how many things carry a mark there, how many of them are stray, how many were adopted."""
 
     outcome: Outcome
     marked: int = 0

@@ -74,7 +74,7 @@ def named(values: Any) -> tuple[list[Place], list[Problem]]:
 
 
 def is_surveyed(deployment_type: str) -> bool:
-    """Whether what is of a type carries a mark by which it can be found."""
+    """Return whether what is of a type carries a mark by which it can be found."""
     type_ = CATALOGUE.get(deployment_type)
     return type_ is not None and type_.marked_by is not None and type_.module is not None
 

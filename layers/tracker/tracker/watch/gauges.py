@@ -1,4 +1,4 @@
-"""How many deployments there are in which state, and what they cost: read every five minutes by the sweep's function from the index by status.
+"""This is how many deployments there are in which state, and what they cost: read every five minutes by the sweep's function from the index by status.
 
 One pass feeds all gauges. The pages that it reads are bounded, so that a large table costs no more than `PAGES` of them. What is
 counted then is too little, and is logged as such; a sum of money that isn't whole isn't shown at all.
@@ -28,7 +28,7 @@ logger = Logger(child=True)
 
 
 class Gauges:
-    """What is counted of the deployments that haven't ended, as of a time."""
+    """This is what is counted of the deployments that haven't ended, as of a time."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now

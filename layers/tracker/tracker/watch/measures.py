@@ -1,4 +1,4 @@
-"""What is counted and measured of each committed fact. Called by `announce`, which hears of all facts, whoever committed them.
+"""This is what is counted and measured of each committed fact. Called by `announce`, which hears of all facts, whoever committed them.
 
 The names are those of the metrics in CloudWatch. A fact that is announced again is counted again.
 """

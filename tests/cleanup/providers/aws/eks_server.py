@@ -46,7 +46,7 @@ class ClusterApi(KubernetesApi):
 
 
 def is_presigned(token: str) -> bool:
-    """Whether a token is what aws-iam-authenticator would take to STS."""
+    """Return whether a token is what aws-iam-authenticator would take to STS."""
     prefix, _, encoded = token.partition(".")
     if prefix != "k8s-aws-v1":
         return False

@@ -1,4 +1,4 @@
-"""What the targets on AWS have in common: keys that lead to a server on loopback, and the sessions opened with them."""
+"""This is what the targets on AWS have in common: keys that lead to a server on loopback, and the sessions opened with them."""
 
 import socket
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class AwsTarget(Target):
         cls.sessions = staticmethod(lru_cache(maxsize=8)(session._opened.__wrapped__))
 
     def url(self) -> str:
-        """Where the server is."""
+        """Return where the server is."""
         raise NotImplementedError
 
     def start(self) -> None:

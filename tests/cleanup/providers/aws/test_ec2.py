@@ -56,7 +56,7 @@ def resource(kind: str, id: str, *, named: bool = True, **place: str) -> Resourc
 
 
 def released(deployment: Deployment, settings: Settings, seconds: float = PATIENCE) -> list[Resource]:
-    """What the workflow does, with its waits made short: until all is done, or a refusal."""
+    """Return what the workflow does, with its waits made short: until all is done, or a refusal."""
     resources = engine.discover(deployment, settings).resources
     until = time.monotonic() + seconds
     while time.monotonic() < until:

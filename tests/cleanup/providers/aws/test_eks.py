@@ -235,7 +235,7 @@ def life(target: Emulator) -> Life:
 
 
 def message(life: Life) -> str:
-    """Why the latest round failed."""
+    """Return why the latest round failed."""
     error = life.record.cleanup.last_error
     assert error
     return f"{error.error_class}: {error.message}"
@@ -463,7 +463,7 @@ def account(target: Emulator) -> Account:
 
 
 class TestLeft:
-    """What a cluster's controllers and nodes leave in the account."""
+    """This is what a cluster's controllers and nodes leave in the account."""
 
     @pytest.mark.parametrize("own", [OWNED, BY_CNI, OWNED | {"eks:eni:owner": "eks-vpc-resource-controller"}])
     def test_an_interface_that_is_attached_to_nothing_goes_with_its_cluster(

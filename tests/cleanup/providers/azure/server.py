@@ -80,7 +80,7 @@ def arm_id(kind: str, name: str, group: str = GROUP) -> str:
 
 
 def group_path(name: str) -> str:
-    """Where a resource group is."""
+    """Return where a resource group is."""
     return f"/subscriptions/{SUBSCRIPTION}/resourcegroups/{name}"
 
 
@@ -127,12 +127,12 @@ class ArmServer(Account):
         super().stop()
 
     def key_at(self, path: str) -> Key | None:
-        """What is or was at a path."""
+        """Return what is or was at a path."""
         known = self.ended | {thing.path.lower(): key for key, thing in self.things.items()}
         return known.get(path.lower())
 
     def get(self, path: str) -> Existing | None:
-        """What is at a path, or was to go until now."""
+        """Return what is at a path, or was to go until now."""
         key = self.key_at(path)
         thing = self.things.get(key) if key else None
         if key is None or thing is None or thing.looks is None or thing.looks > 0:
@@ -294,7 +294,7 @@ class ArmServer(Account):
         return error(404, text, "ResourceNotFound")
 
     def _shown(self, thing: Existing) -> dict[str, Any]:
-        """What it says of itself, looked at once more."""
+        """Return what it says of itself, looked at once more."""
         if thing.looks is not None and not thing.stays:
             thing.looks -= 1
         body = deepcopy(thing.body)
@@ -318,12 +318,12 @@ def existing(kind: str, name: str, properties: dict[str, Any], **more: Any) -> E
 
 
 def reference(kind: str, name: str, **more: Any) -> dict[str, Any]:
-    """How others name it: not as it was written."""
+    """Return how others name it: not as it was written."""
     return {"id": arm_id(kind, name, GROUP.upper()), **more}
 
 
 class ArmTarget(AccountTarget):
-    """What the types in Azure share of their target."""
+    """This is what the types in Azure share of their target."""
 
     server: ArmServer
     server_class = ArmServer

@@ -136,7 +136,7 @@ current-context: aks-1
 
 
 def said(life: Life) -> str:
-    """What went wrong, with its class."""
+    """Return what went wrong, with its class."""
     found = life.record.cleanup.last_error
     assert found
     return f"{found.error_class}: {found.message}"

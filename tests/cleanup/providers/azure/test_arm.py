@@ -1,4 +1,4 @@
-"""How Azure Resource Manager is asked: whose token, for how long, and which subscription."""
+"""This is how Azure Resource Manager is asked: whose token, for how long, and which subscription."""
 
 import uuid
 from collections.abc import Callable, Iterator

@@ -191,7 +191,7 @@ pytestmark = pytest.mark.parametrize("target_class", TARGETS)
 
 
 def said(life: Life) -> str:
-    """What went wrong, with its class."""
+    """Return what went wrong, with its class."""
     found = life.record.cleanup.last_error
     assert found
     return f"{found.error_class}: {found.message}"

@@ -160,7 +160,7 @@ class DigitalOceanServer(Account):
         return Reply(204)
 
     def _shown(self, kind: str, thing: Thing) -> dict[str, Any]:
-        """What changes of a thing while it goes, or what it is with does."""
+        """Return what changes of a thing while it goes, or what it is with does."""
         user = self._user_of(thing)
         match kind:
             case "digitalocean:volume":
@@ -180,7 +180,7 @@ class DigitalOceanServer(Account):
 
 
 class DigitalOceanTarget(AccountTarget):
-    """What the types at DigitalOcean share of their target."""
+    """This is what the types at DigitalOcean share of their target."""
 
     server: DigitalOceanServer
     server_class = DigitalOceanServer

@@ -101,7 +101,7 @@ class StandIn(ClusterTarget, DigitalOceanTarget):
         return Made(self.main, [*INSIDE, *things], list(strange), ids)
 
     def access(self, url: str, authority: str = "") -> dict[str, Any]:
-        """What DigitalOcean says of how a cluster is reached."""
+        """Return what DigitalOcean says of how a cluster is reached."""
         data = base64.b64encode(authority.encode()).decode()
         expires = {"expires_at": "2030-01-01T00:00:00Z", "client_certificate_data": None, "client_key_data": None}
         return {"server": url, "certificate_authority_data": data, "token": TOKEN} | expires
@@ -279,7 +279,7 @@ OTHERS_TAG = f"k8s:{OTHER}"
 
 
 def kept_details(life: Life) -> dict[Key, str]:
-    """Why each resource is kept."""
+    """Return why each resource is kept."""
     return {each.key: each.detail for each in life.record.resources if each.state == "kept"}
 
 

@@ -276,7 +276,7 @@ class GoogleServer(Account):
         return Reply(body=body | ({"items": items} if items else {}))
 
     def _unseen(self, project: str) -> Reply | None:
-        """What a project looks like that the token may not see."""
+        """Return what a project looks like that the token may not see."""
         if project == self.HOME and self.account == self.HOME:
             return None
         return error(404, f"The resource 'projects/{project}' was not found")
@@ -430,7 +430,7 @@ class GoogleServer(Account):
 
 
 def incompatible() -> Reply:
-    """What GKE says while something else is done with a cluster."""
+    """Return what GKE says while something else is done with a cluster."""
     text = "Cluster is running incompatible operation operation-1718024305921-fd4f65ea."
     return error(400, text, "failedPrecondition", "FAILED_PRECONDITION")
 
@@ -449,7 +449,7 @@ def _message(request: Request) -> Any:
 
 
 class GoogleTarget(AccountTarget):
-    """What the Google types share of their target: one service account, whose key is in a secret."""
+    """This is what the Google types share of their target: one service account, whose key is in a secret."""
 
     server: GoogleServer
     server_class = GoogleServer

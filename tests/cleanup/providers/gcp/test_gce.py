@@ -91,7 +91,7 @@ class StandIn(GoogleTarget):
         return Made(main, ours, kept, ids, self.metadata, ZONE)
 
     def machine(self, name: str, *disks: tuple[str, bool]) -> dict[str, Any]:
-        """What an instance has, besides its name."""
+        """Return what an instance has, besides its name."""
         natted = {"type": "ONE_TO_ONE_NAT", "natIP": "34.76.0.1"}
         interfaces = [
             {"networkIP": "10.132.0.2", "accessConfigs": [natted]},
@@ -144,7 +144,7 @@ pytestmark = pytest.mark.parametrize("target_class", TARGETS)
 
 
 def message(life: Life, error_class: str) -> str:
-    """What the last round was refused with."""
+    """Return what the last round was refused with."""
     assert life.answers[-1].outcome == "refused"
     found = life.record.cleanup.last_error
     assert found

@@ -140,7 +140,7 @@ pytestmark = pytest.mark.parametrize("target_class", TARGETS)
 
 
 def message(life: Life, error_class: str) -> str:
-    """What the last round was refused with."""
+    """Return what the last round was refused with."""
     assert life.answers[-1].outcome == "refused"
     found = life.record.cleanup.last_error
     assert found

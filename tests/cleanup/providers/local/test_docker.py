@@ -663,7 +663,7 @@ INSPECT = f"/containers/{ID}/json$"
 
 
 class Broken(NamedTuple):
-    """How an answer is broken."""
+    """This is how an answer is broken."""
 
     kind: Literal["answer", "reset", "hang", "cut"]
     answer: Reply | None = None

@@ -44,7 +44,7 @@ def started(pid: int) -> str:
 
 
 class Vmm(Protocol):
-    """What runs a VM: a real process."""
+    """This is what runs a VM: a real process."""
 
     process: "subprocess.Popen[bytes]"
 
@@ -485,7 +485,7 @@ def deployment(ids: dict[str, str | list[str]], resources: list[Resource] | None
 
 
 def found(record: Deployment, settings: Settings) -> dict[str, Resource]:
-    """What is discovered, by id."""
+    """Return what is discovered, by id."""
     return {resource.id: resource for resource in hypervisor.discover(record, settings)}
 
 

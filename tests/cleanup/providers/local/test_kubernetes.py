@@ -632,7 +632,7 @@ def test_what_a_controller_makes_again_at_once_is_not_gone(
 
 
 def _unless(end: Any, name: str) -> Any:
-    """What ends objects, except that one of this name ends only when controllers get on."""
+    """Return what ends objects, except that one of this name ends only when controllers get on."""
 
     def ends(key: tuple[str, str, str], *, killed: bool = False) -> None:
         if key[2] != name or killed:

@@ -1,4 +1,4 @@
-"""What the tests on machines share: one in this process, and what leads to any."""
+"""This is what the tests on machines share: one in this process, and what leads to any."""
 
 import uuid
 from collections.abc import Callable, Iterator

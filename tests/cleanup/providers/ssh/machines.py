@@ -103,7 +103,7 @@ work "$@"
 
     @contextmanager
     def failing(self, name: str, verbs: str, script: str) -> Iterator[None]:
-        """What happens instead of a program's work, where its first word is one of `verbs` (a|b)."""
+        """Yield what happens instead of a program's work, where its first word is one of `verbs` (a|b)."""
         fault = self.folder / f"{name}.fault"
         fault.write_text(f'case "$1" in\n{verbs}) {script} ;;\nesac\n')
         try:
@@ -121,7 +121,7 @@ work "$@"
 
     @property
     def containers(self) -> list[str]:
-        """What `docker ps` and `podman ps` list."""
+        """Return what `docker ps` and `podman ps` list."""
         return (self.folder / "containers").read_text().splitlines()
 
     @containers.setter

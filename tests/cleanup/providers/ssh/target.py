@@ -1,4 +1,4 @@
-"""What the targets of SshRemote and BareMetal have in common: a machine behind a proxy, with containers and services.
+"""This is what the targets of SshRemote and BareMetal have in common: a machine behind a proxy, with containers and services.
 
 Connections break in the proxy, commands in the programs that the machine has (`machines`). The real one is a real sshd, where
 those programs call the real Docker and note it; systemd is a stand-in there, too.

@@ -162,7 +162,7 @@ class VultrServer(Account):
 
 
 class VultrTarget(AccountTarget):
-    """What the types at Vultr share of their target."""
+    """This is what the types at Vultr share of their target."""
 
     server: VultrServer
     server_class = VultrServer

@@ -1,4 +1,4 @@
-"""How an API server is reached, and what its answers mean: kubeconfigs, certificates, and everything that isn't "gone"."""
+"""This is how an API server is reached, and what its answers mean: kubeconfigs, certificates, and everything that isn't "gone"."""
 
 import base64
 import ssl

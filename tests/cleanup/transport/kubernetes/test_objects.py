@@ -1,4 +1,4 @@
-"""How objects of Kubernetes go, and what has to go before a managed cluster may, on the stand-in with all of its controllers."""
+"""This is how objects of Kubernetes go, and what has to go before a managed cluster may, on the stand-in with all of its controllers."""
 
 import uuid
 from collections.abc import Iterator

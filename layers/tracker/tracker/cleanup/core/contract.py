@@ -87,7 +87,7 @@ class Stuck(Unreachable):
 
 
 class ResourceKind(Protocol):
-    """How the engine reads and deletes one kind of resource. `kind.Kind` is the base class that does both safely.
+    """This is how the engine reads and deletes one kind of resource. `kind.Kind` is the base class that does both safely.
 
     Each call has a time limit and may be repeated without harm. If `one_at_a_time` is set, the engine lets only one
     resource of this kind leave at once within a stage. `settles_in` are the seconds for which the provider may still answer

@@ -46,12 +46,12 @@ def named_resources(
 
 
 def deletes_dependents(deployment: Deployment) -> bool:
-    """Whether the record asks for volumes and addresses to go that were only found with its resources."""
+    """Return whether the record asks for volumes and addresses to go that were only found with its resources."""
     return deployment.metadata.get("delete_dependents") == "all"
 
 
 def is_first_attempt(deployment: Deployment) -> bool:
-    """Whether this round has met no error yet. A plan is no attempt: it shows how the round would end."""
+    """Return whether this round has met no error yet. A plan is no attempt: it shows how the round would end."""
     error, cleanup = deployment.cleanup.last_error, deployment.cleanup
     return deployment.status == "Terminating" and (error is None or error.round != cleanup.round)
 

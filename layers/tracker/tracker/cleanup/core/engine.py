@@ -62,7 +62,7 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def is_done(self) -> bool:
-        """Whether everything is proven gone, or kept."""
+        """Return whether everything is proven gone, or kept."""
         return bool(self.resources) and all(resource.is_done for resource in self.resources)
 
 
@@ -163,7 +163,7 @@ def step(
 
 
 def is_incomplete(deployment: Deployment) -> bool:
-    """Whether the last discovery may have missed dependents, since a resource wasn't there at the last look."""
+    """Return whether the last discovery may have missed dependents, since a resource wasn't there at the last look."""
     return any(resource.absent and not resource.is_done for resource in deployment.resources)
 
 
@@ -265,12 +265,12 @@ class _Attempt:
 
     @property
     def _is_another_attempt(self) -> bool:
-        """Whether this round has met an error already."""
+        """Return whether this round has met an error already."""
         error, cleanup = self._deployment.cleanup.last_error, self._deployment.cleanup
         return error is not None and error.round == cleanup.round
 
     def _is_over(self, resource: Resource) -> bool:
-        """Whether later stages wait no longer for a resource that was asked to go and didn't. Nothing is let be in the first round."""
+        """Return whether later stages wait no longer for a resource that was asked to go and didn't. Nothing is let be in the first round."""
         patience, cleanup = self._patience(resource), self._deployment.cleanup
         if patience >= 1 or cleanup.round <= 1 or not cleanup.requested_at or not cleanup.deadline:
             return False

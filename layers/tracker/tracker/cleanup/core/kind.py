@@ -1,4 +1,4 @@
-"""How one resource is safely deleted: the order of the steps, the same for every provider.
+"""This is how one resource is safely deleted: the order of the steps, the same for every provider.
 
     id checked -> place opened -> resource found, and told apart from another of its name
                -> may it go? (protected, not ours, still used) -> deletion requested -> read again (by the engine)
@@ -102,7 +102,7 @@ class Kind[Connection, Body]:
         return ""
 
     def has_mark(self, body: Body, mark: str) -> bool:
-        """Whether the resource carries the ownership mark."""
+        """Return whether the resource carries the ownership mark."""
         return False
 
     def users(self, body: Body) -> Iterable[str]:
@@ -166,7 +166,7 @@ class Kind[Connection, Body]:
         return body
 
     def is_to_be_asked(self, resource: Resource, body: Body, settings: Settings) -> bool:
-        """Whether its deletion has to be requested: of what is on its way out only if that does no harm, and it is ours."""
+        """Return whether its deletion has to be requested: of what is on its way out only if that does no harm, and it is ours."""
         state, _ = self.progress(body)
         if state == "leaving":
             return self.asks_again and not self.objection(resource, body, settings)
@@ -182,7 +182,7 @@ class Kind[Connection, Body]:
         return Observation(state, detail=detail, place=self.location(connection) | identity, same=same)
 
     def _is_same(self, resource: Resource, identity: dict[str, str]) -> bool:
-        """Whether what was found is certainly the resource, and not a later one of its id."""
+        """Return whether what was found is certainly the resource, and not a later one of its id."""
         if type(self).identity is not Kind.identity:
             return bool(identity) and all(resource.place.get(key) for key in identity)
         return not self.reuses_ids

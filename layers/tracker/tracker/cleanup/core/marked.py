@@ -1,4 +1,4 @@
-"""What is looked for by its mark: a deployment that was registered before anything was made, and lacks the ids of what was.
+"""This is what is looked for by its mark: a deployment that was registered before anything was made, and lacks the ids of what was.
 
 Called by `rounds` and `plans`. That a look finds nothing is a proof only if the place could be seen: whatever else happens is raised.
 """
@@ -19,7 +19,7 @@ APART = 600
 
 
 def is_sought(deployment: Deployment) -> bool:
-    """Whether a deployment is looked for by its mark: it lacks ids, or did so in a round, and its type can look."""
+    """Return whether a deployment is looked for by its mark: it lacks ids, or did so in a round, and its type can look."""
     if not (deployment.cleanup.by_mark or missing(deployment)):
         return False
     return mark_of(entry(deployment.deployment_type), deployment.generation) is not None and isinstance(

@@ -1,4 +1,4 @@
-"""How much of what a server answers is read, and for how long: the same for all, since any of them may be careless or hostile.
+"""This is how much of what a server answers is read, and for how long: the same for all, since any of them may be careless or hostile.
 
 Used by the clients of REST APIs, of Kubernetes clusters and of Docker engines.
 """

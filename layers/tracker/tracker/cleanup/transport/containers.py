@@ -7,7 +7,7 @@ _SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 def is_called(reference: str, full_id: str, *names: str) -> bool:
-    """Whether a name or id means this container. The runtimes themselves take any beginning of an id, be it one letter."""
+    """Return whether a name or id means this container. The runtimes themselves take any beginning of an id, be it one letter."""
     return reference in (full_id, *names) or (
         _SHORT_ID.fullmatch(reference) is not None and full_id.startswith(reference)
     )

@@ -1,4 +1,4 @@
-"""Which credential a provider is called with: the record's, else the stack's own for that provider.
+"""This is which credential a provider is called with: the record's, else the stack's own for that provider.
 
 Used by the files of every provider that hands out keys or tokens (on AWS: roles, `aws/session.py`). A credential is a JSON
 object of texts in Secrets Manager, read anew whenever an API is opened. A stack of one machine also takes the environment

@@ -1,1 +1,1 @@
-"""What is leased on Akash: one file per deployment type."""
+"""This is what is leased on Akash: one file per deployment type."""

@@ -1,4 +1,4 @@
-"""What in EC2 carries the mark of a deployment: found by its tag, in the region of the record.
+"""This is what in EC2 carries the mark of a deployment: found by its tag, in the region of the record.
 
 Used by `ec2`. A list may be late with what was just made ("Eventual consistency in the Amazon EC2 API"): it is looked for more than once.
 """
@@ -55,7 +55,7 @@ def _described(ec2: Any, kind: ec2_resources.Ec2Kind, tag: dict[str, Any]) -> li
 
 
 def _goes_with_instance(body: Body) -> bool:
-    """Whether it is an interface that goes with its instance. Of other kinds no description has an attachment."""
+    """Return whether it is an interface that goes with its instance. Of other kinds no description has an attachment."""
     attachment = body.get("Attachment") or {}
     return bool(attachment.get("DeleteOnTermination") and attachment.get("InstanceId"))
 

@@ -1,4 +1,4 @@
-"""What would replace an instance that is terminated: it would come again, and so its deletion is refused.
+"""This is what would replace an instance that is terminated: it would come again, and so its deletion is refused.
 
 Used by `ec2_resources`. By the tags that AWS itself gives to instances of Auto Scaling groups, EC2 fleets and spot fleets, and by the types of
 fleets and spot requests ("Request types of EC2 Fleet and Spot Fleet" and "Persistent Spot requests" in EC2's user guide).

@@ -1,4 +1,4 @@
-"""How EC2's resources are read and deleted: instances, addresses, volumes, network interfaces, security groups and key pairs.
+"""This is how EC2's resources are read and deleted: instances, addresses, volumes, network interfaces, security groups and key pairs.
 
 Used by `ec2`, which knows how they belong together.
 """
@@ -78,7 +78,7 @@ class Ec2Kind(Kind[Session, Body]):
         return self.call
 
     def has_mark(self, body: Body, mark: str) -> bool:
-        """Whether it has the tag."""
+        """Return whether it has the tag."""
         return mark in tags(body)
 
     def objection(self, resource: Resource, body: Body, settings: Settings) -> str:
@@ -259,7 +259,7 @@ def _about_others(group: Body, key: str) -> list[Body]:
 
 
 def _is_worn(ec2: Any, group: str) -> bool:
-    """Whether an interface, or what has one, is in a group."""
+    """Return whether an interface, or what has one, is in a group."""
     worn_by = [{"Name": "group-id", "Values": [group]}]
     interfaces = asked(ec2, "DescribeNetworkInterfaces", "NetworkInterfaces", Filters=worn_by)
     return bool(interfaces)
@@ -277,7 +277,7 @@ def wish(deployment: Deployment) -> dict[str, str]:
 
 
 def is_wished(resource: Resource, kind: Ec2Kind) -> bool:
-    """Whether someone asked for it to go: by naming it, or with `delete_dependents`."""
+    """Return whether someone asked for it to go: by naming it, or with `delete_dependents`."""
     return bool(resource.named_by) or (kind.is_spared and resource.place.get("dependents") == "all")
 
 

@@ -170,7 +170,7 @@ def _whole(deployment: Deployment, cluster: Resource, settings: Settings) -> lis
 
 
 def _is_anothers_name(eks: Any, cluster: Resource) -> bool:
-    """Whether a later cluster has the name of one that is gone: what its tags name is that one's."""
+    """Return whether a later cluster has the name of one that is gone: what its tags name is that one's."""
     if "created_at" not in cluster.place:
         return False
     place = {key: value for key, value in cluster.place.items() if key != "created_at"}

@@ -1,4 +1,4 @@
-"""What a cluster's controllers and nodes leave in the account, found by the tags that name the cluster; and what EKS itself leaves.
+"""This is what a cluster's controllers and nodes leave in the account, found by the tags that name the cluster; and what EKS itself leaves.
 
 Used by `eks`. Interfaces that are attached to nothing any more go before the node groups, whose security group they keep. Volumes and load
 balancers are looked for where the cluster doesn't answer: else its own objects say what they are. All else is shown and kept.
@@ -82,7 +82,7 @@ KINDS: dict[str, Ec2Kind] = {"aws:network_interface": LeftInterface(), **_MADE}
 
 
 class _Traces:
-    """What in an account carries the tags of one cluster."""
+    """This is what in an account carries the tags of one cluster."""
 
     def __init__(self, aws: Session, cluster: Resource) -> None:
         self.aws = aws
@@ -129,7 +129,7 @@ class _Traces:
         return asked(self.aws.client("ec2"), call, items, Filters=filters)
 
     def names(self, body: Body) -> bool:
-        """Whether a tag names the cluster."""
+        """Return whether a tag names the cluster."""
         return self.cluster.id in clusters_of(tags(body))
 
 

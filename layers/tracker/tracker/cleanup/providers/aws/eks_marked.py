@@ -1,4 +1,4 @@
-"""Which EKS clusters carry the mark of a deployment: all of the region are described, since no list of them can be filtered by a tag.
+"""This is which EKS clusters carry the mark of a deployment: all of the region are described, since no list of them can be filtered by a tag.
 
 Used by `eks`. What belongs to a cluster is looked up by the discovery.
 """

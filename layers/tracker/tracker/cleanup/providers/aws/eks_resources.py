@@ -1,4 +1,4 @@
-"""How EKS' resources are read and deleted: a cluster, its node groups and Fargate profiles.
+"""This is how EKS' resources are read and deleted: a cluster, its node groups and Fargate profiles.
 
 Used by `eks`, which knows how they belong together, and by `eks_dependents`. A part is ours if its cluster is.
 """
@@ -79,7 +79,7 @@ class EksKind(Kind[Session, Body]):
         return ""
 
     def has_mark(self, body: Body, mark: str) -> bool:
-        """Whether its cluster has the tag."""
+        """Return whether its cluster has the tag."""
         return mark in body["cluster"].get("tags", {})
 
     def observe(self, connection: Session, resource: Resource, body: Body) -> Observation:

@@ -1,4 +1,4 @@
-"""What stays of an instance or a cluster, and goes on being paid for: shown by name in plan and receipt, and deleted by nobody here.
+"""This is what stays of an instance or a cluster, and goes on being paid for: shown by name in plan and receipt, and deleted by nobody here.
 
 Used by `ec2` and `eks_dependents`.
 """

@@ -308,5 +308,5 @@ def arm_path(resource_type: str, version: str) -> str:
 
 
 def has_delete_option(options: Mapping[str, Any]) -> bool:
-    """Whether Azure deletes something together with what it is attached to (deleteOption `Delete`)."""
+    """Return whether Azure deletes something together with what it is attached to (deleteOption `Delete`)."""
     return str(options.get("deleteOption", "")).lower() == "delete"

@@ -1,1 +1,1 @@
-"""What runs at CoreWeave: one file per deployment type."""
+"""This is what runs at CoreWeave: one file per deployment type."""

@@ -1,1 +1,1 @@
-"""What is rented at Crusoe: one file per deployment type, the API that they share, and the signature of requests."""
+"""This is what is rented at Crusoe: one file per deployment type, the API that they share, and the signature of requests."""

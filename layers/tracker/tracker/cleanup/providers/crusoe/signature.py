@@ -1,4 +1,4 @@
-"""How a request to Crusoe is signed: HMAC-SHA256 over path, sorted query, method and time.
+"""This is how a request to Crusoe is signed: HMAC-SHA256 over path, sorted query, method and time.
 
 Source: Crusoe's API reference, "Generating a signature", and crusoecloud/client-go, commit e23c062 (2026-07-20), auth/auth.go.
 """

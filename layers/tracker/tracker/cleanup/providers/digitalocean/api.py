@@ -73,7 +73,7 @@ class DigitalOceanKind(RestKind):
         return objection
 
     def has_mark(self, body: Any, mark: str) -> bool:
-        """Whether the mark is among its tags."""
+        """Return whether the mark is among its tags."""
         return mark in (body.get("tags") or [])
 
 

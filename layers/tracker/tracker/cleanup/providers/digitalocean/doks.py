@@ -242,7 +242,7 @@ def find(deployment: Deployment, settings: Settings, generation: str | None) -> 
 
 
 class _Associated(NamedTuple):
-    """What DigitalOcean associates with a cluster: its resource, and its description; or why that can't be had."""
+    """This is what DigitalOcean associates with a cluster: its resource, and its description; or why that can't be had."""
 
     resource: Resource
     body: Any
@@ -294,7 +294,7 @@ def _spared(resource: Resource, body: Any, shared: Mapping[str, str]) -> Resourc
 
 
 def _is_made_by(cluster: Resource, kind: str, body: Any) -> bool:
-    """Whether a cluster made it for a service or a claim, by the tags and names that its controllers give."""
+    """Return whether a cluster made it for a service or a claim, by the tags and names that its controllers give."""
     has_tag = f"k8s:{cluster.id}" in (body.get("tags") or [])
     match kind:
         case "digitalocean:load_balancer":

@@ -1,4 +1,4 @@
-"""What is at Google Cloud: one file per deployment type, and the way there that they share."""
+"""This is what is at Google Cloud: one file per deployment type, and the way there that they share."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What goes on being billed after an instance of Compute Engine: what was saved of it and of its disks, and what only the label leads to.
+"""This is what goes on being billed after an instance of Compute Engine: what was saved of it and of its disks, and what only the label leads to.
 
 Used by `gce`. All of it is kept, and shown by name: it is never deleted unnamed.
 """

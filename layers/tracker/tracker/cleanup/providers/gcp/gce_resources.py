@@ -59,7 +59,7 @@ class GceKind(Kind[Api, Any]):
         return {"id": str(body.id)}
 
     def has_mark(self, body: Any, mark: str) -> bool:
-        """Whether the mark is among its labels."""
+        """Return whether the mark is among its labels."""
         return session.has_label(body.labels, mark)
 
     def observe(self, connection: Api, resource: Resource, body: Any) -> Observation:
@@ -104,7 +104,7 @@ class Instance(GceKind):
 
 
 class Dependent(GceKind):
-    """What instances use. A user is named by its scope and name, "zones/europe-west1-b/instances/blueprint-1"."""
+    """This is what instances use. A user is named by its scope and name, "zones/europe-west1-b/instances/blueprint-1"."""
 
     def users(self, body: Any) -> Iterable[str]:
         """Return its users."""

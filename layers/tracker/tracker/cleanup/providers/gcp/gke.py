@@ -72,7 +72,7 @@ class ClusterKind(RestKind):
         return {key: str(value) for key, value in known.items() if value}
 
     def has_mark(self, body: Any, mark: str) -> bool:
-        """Whether the mark is among its labels."""
+        """Return whether the mark is among its labels."""
         return session.has_label(body.get("resourceLabels") or {}, mark)
 
     def observe(self, connection: Api, resource: Resource, body: Any) -> Observation:

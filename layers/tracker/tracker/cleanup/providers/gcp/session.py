@@ -153,7 +153,7 @@ def after(api: Api, resource: Resource, look: Observation, operation: str, code:
 
 
 def has_label(labels: Mapping[str, str], mark: str) -> bool:
-    """Whether labels hold the ownership mark, "key=value"."""
+    """Return whether labels hold the ownership mark, "key=value"."""
     key, _, value = mark.partition("=")
     return bool(key) and labels.get(key) == value
 

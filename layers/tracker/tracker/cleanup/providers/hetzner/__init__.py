@@ -1,1 +1,1 @@
-"""What is at Hetzner: one file per deployment type, and the API that they share."""
+"""This is what is at Hetzner: one file per deployment type, and the API that they share."""

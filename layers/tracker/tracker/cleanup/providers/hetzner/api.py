@@ -69,7 +69,7 @@ class HetznerKind(RestKind):
         return f"{self.noun} {resource.id} is protected against deletion: lift that first" if is_protected else ""
 
     def has_mark(self, body: Any, mark: str) -> bool:
-        """Whether a label is the mark."""
+        """Return whether a label is the mark."""
         return any(mark in (key, f"{key}={value}") for key, value in (body.get("labels") or {}).items())
 
     def users(self, body: Any) -> Iterable[str]:

@@ -1,1 +1,1 @@
-"""What is deployed at io.net: one file per deployment type."""
+"""This is what is deployed at io.net: one file per deployment type."""

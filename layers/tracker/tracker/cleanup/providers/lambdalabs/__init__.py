@@ -1,1 +1,1 @@
-"""What is at Lambda: one file per deployment type."""
+"""This is what is at Lambda: one file per deployment type."""

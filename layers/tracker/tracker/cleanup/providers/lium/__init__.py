@@ -1,1 +1,1 @@
-"""What is rented at Lium: one file per deployment type."""
+"""This is what is rented at Lium: one file per deployment type."""

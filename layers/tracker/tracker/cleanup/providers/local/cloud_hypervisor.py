@@ -58,7 +58,7 @@ class Vm(msgspec.Struct):
 
     @property
     def is_off(self) -> bool:
-        """Whether it was shut down, after which it is as before its first boot."""
+        """Return whether it was shut down, after which it is as before its first boot."""
         return self.state in ("Created", "Shutdown")
 
 

@@ -45,7 +45,7 @@ def check_boot(place: Mapping[str, str]) -> None:
 
 
 def is_rebooted(place: Mapping[str, str]) -> bool:
-    """Whether the machine was booted again since the boot that a place names."""
+    """Return whether the machine was booted again since the boot that a place names."""
     return place["boot_id"] != (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -73,7 +73,7 @@ class Process:
         return ""
 
     def names(self, path: str) -> bool:
-        """Whether its command line names a path: `/x`, `path=/x`, `unix:/x`."""
+        """Return whether its command line names a path: `/x`, `path=/x`, `unix:/x`."""
         return bool(path) and any(re.search(rf"(^|[=:,]){re.escape(path)}($|,)", each) for each in self.arguments)
 
     def send(self, number: signal.Signals) -> None:

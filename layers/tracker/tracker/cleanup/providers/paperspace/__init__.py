@@ -1,1 +1,1 @@
-"""What is at Paperspace: one file per deployment type, and the API that they share."""
+"""This is what is at Paperspace: one file per deployment type, and the API that they share."""

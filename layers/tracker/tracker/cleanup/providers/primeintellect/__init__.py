@@ -1,1 +1,1 @@
-"""What is at Prime Intellect: one file per deployment type."""
+"""This is what is at Prime Intellect: one file per deployment type."""

@@ -1,4 +1,4 @@
-"""How a request to Render's dispersed compute is signed: HMAC-SHA256 over key, time, nonce, method, path, query and body.
+"""This is how a request to Render's dispersed compute is signed: HMAC-SHA256 over key, time, nonce, method, path, query and body.
 
 Source: dispersednetwork/compute_examples, commit 6ad1ec5 (2026-08-18), compute-examples/python-gpu-workloads/dispersed.py.
 """

@@ -1,1 +1,1 @@
-"""What is at RunPod: one file per deployment type."""
+"""This is what is at RunPod: one file per deployment type."""

@@ -34,7 +34,7 @@ class Service(msgspec.Struct, rename="pascal"):
         return self.active_state in ("inactive", "failed") and self.main_pid in ("", "0")
 
     def is_gone(self, unit: str) -> bool:
-        """Whether it is stopped, and has no file; or was made from a template, which others use too, and isn't enabled."""
+        """Return whether it is stopped, and has no file; or was made from a template, which others use too, and isn't enabled."""
         is_of_template = bool(self.fragment_path) and PurePosixPath(self.fragment_path).name != unit
         is_off = is_of_template and not self.unit_file_state.startswith("enabled")
         return self.is_stopped and (self.load_state == "not-found" or is_off)

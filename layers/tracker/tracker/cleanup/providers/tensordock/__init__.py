@@ -1,1 +1,1 @@
-"""What is at TensorDock: one file per deployment type."""
+"""This is what is at TensorDock: one file per deployment type."""

@@ -1,1 +1,1 @@
-"""What is rented at Vast.ai: one file per deployment type."""
+"""This is what is rented at Vast.ai: one file per deployment type."""

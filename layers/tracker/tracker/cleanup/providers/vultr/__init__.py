@@ -1,1 +1,1 @@
-"""What is at Vultr: one file per deployment type, and the API that they share."""
+"""This is what is at Vultr: one file per deployment type, and the API that they share."""

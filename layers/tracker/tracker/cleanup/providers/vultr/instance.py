@@ -132,7 +132,7 @@ def find(deployment: Deployment, settings: Settings, generation: str | None) -> 
 
 
 def _is_attached(api: Api, file_system: str, instance: str) -> bool:
-    """Whether a file system is attached to an instance. That an attachment is missing may be a 400, as elsewhere at Vultr."""
+    """Return whether a file system is attached to an instance. That an attachment is missing may be a 400, as elsewhere at Vultr."""
     try:
         api.get(f"/v2/vfs/{quote(file_system, safe='')}/attachments/{quote(instance, safe='')}")
     except Gone:

@@ -391,12 +391,12 @@ def _metadata(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_failure(body: Any) -> bool:
-    """Whether the server itself says that it failed, and not some proxy."""
+    """Return whether the server itself says that it failed, and not some proxy."""
     return isinstance(body, dict) and body.get("kind") == "Status" and body.get("status") == "Failure"
 
 
 def _names(status: dict[str, Any], path: str) -> bool:
-    """Whether a NotFound is about the object at that path, and not about a version of the API, say."""
+    """Return whether a NotFound is about the object at that path, and not about a version of the API, say."""
     *_, plural, name = path.split("/")
     details = status.get("details")
     if status.get("reason") != "NotFound" or not isinstance(details, dict):

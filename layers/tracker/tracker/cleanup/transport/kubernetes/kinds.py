@@ -1,4 +1,4 @@
-"""How one object of each kind is read and deleted.
+"""This is how one object of each kind is read and deleted.
 
 An object's uid is remembered as soon as it was seen, so that a later object of its name is never deleted. A workload is gone when its
 pods are (foreground deletion), a claim when its volume is. Used by `objects` for clusters that go, by `namespace` for those that stay.
@@ -118,7 +118,7 @@ class KubernetesKind(Kind[Cluster, Body]):
         return body
 
     def is_to_be_asked(self, resource: Resource, body: Body, settings: Settings) -> bool:
-        """Whether its deletion has to be requested: of what is being deleted only if a round asks once more, and notes that."""
+        """Return whether its deletion has to be requested: of what is being deleted only if a round asks once more, and notes that."""
         is_to_be = super().is_to_be_asked(resource, body, settings)
         return is_to_be and (resource.asked_in > 0 or self.progress(body)[0] == "present")
 
@@ -211,7 +211,7 @@ class Volume(KubernetesKind):
 
 
 class SnapshotContent(KubernetesKind):
-    """What a snapshot of a volume is at the provider. It goes with the snapshot in the cluster that it was made for."""
+    """This is what a snapshot of a volume is at the provider. It goes with the snapshot in the cluster that it was made for."""
 
     def request_deletion(self, connection: Cluster, resource: Resource, body: Body) -> None:
         """Request the deletion of its snapshot, or of the content itself if that is gone."""
@@ -249,7 +249,7 @@ def namespace_and_name(resource: Resource) -> tuple[str, str]:
 
 
 def _can_be(form: str, name: str, *, is_found: bool) -> bool:
-    """Whether this can be a name: of this form, or, if a cluster gave it, whatever isn't another path even if it is quoted."""
+    """Return whether this can be a name: of this form, or, if a cluster gave it, whatever isn't another path even if it is quoted."""
     return name not in ("", ".", "..") if is_found else re.fullmatch(form, name, re.ASCII) is not None
 
 

@@ -1,4 +1,4 @@
-"""What in a namespace carries the mark of a deployment: found by its label.
+"""This is what in a namespace carries the mark of a deployment: found by its label.
 
 Used by the types that are objects in a cluster which stays. What an object of the deployment controls goes with it, and isn't found by itself.
 """
@@ -77,7 +77,7 @@ def _labels(body: Body) -> dict[str, str]:
 
 
 def _is_controlled(cluster: Cluster, noun: str, body: Body, ours: set[str]) -> bool:
-    """Whether another object that was found controls this one, and takes it along."""
+    """Return whether another object that was found controls this one, and takes it along."""
     if not controller_of(body):
         return False
     _, top = topmost(cluster, noun, body)

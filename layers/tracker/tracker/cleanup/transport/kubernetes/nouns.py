@@ -135,7 +135,7 @@ def claims_of(pod: Body) -> set[str]:
 
 
 def is_leaving(body: Body) -> bool:
-    """Whether the deletion of an object has begun."""
+    """Return whether the deletion of an object has begun."""
     return bool(at(body, "metadata", "deletionTimestamp"))
 
 

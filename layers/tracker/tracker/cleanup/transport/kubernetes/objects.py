@@ -1,4 +1,4 @@
-"""What has to go in a managed cluster before the cluster may, and how it goes.
+"""This is what has to go in a managed cluster before the cluster may, and how it goes.
 
 Used by the types that are a managed cluster. Such a type says how its cluster is reached:
 
@@ -112,7 +112,7 @@ def inside(
 
 
 def is_answered(objects: list[Resource]) -> bool:
-    """Whether the cluster answered, so that the objects that `inside` returned are all."""
+    """Return whether the cluster answered, so that the objects that `inside` returned are all."""
     return not any(each.kind == NOTE and each.detail.startswith(_NO_ANSWER) for each in objects)
 
 
@@ -169,7 +169,7 @@ class Others(KubernetesKind):
 
 
 def _is_under_way(found: Found) -> bool:
-    """Whether nothing is left to be requested. A volume without a claim is its driver's to delete."""
+    """Return whether nothing is left to be requested. A volume without a claim is its driver's to delete."""
     return is_leaving(found.body) or found.resource.kind == "kubernetes:persistentvolume"
 
 
@@ -179,7 +179,7 @@ def _short(resource: Resource) -> str:
 
 
 def is_retained(name: str, retained: Collection[str]) -> bool:
-    """Whether a volume of that name is to be retained, by the names that `retained_in` returned."""
+    """Return whether a volume of that name is to be retained, by the names that `retained_in` returned."""
     return name in retained or (bool(name) and ALL in retained)
 
 

@@ -1,4 +1,4 @@
-"""What in a cluster would outlive it at its provider: found by what still holds something there, not by what it is declared to be.
+"""This is what in a cluster would outlive it at its provider: found by what still holds something there, not by what it is declared to be.
 
 Used by `objects`. Balancers are held by services, ingresses and gateways, disks by claims and volumes, copies of disks by snapshots.
 """
@@ -101,7 +101,7 @@ def _is_system(body: Body) -> bool:
 
 
 def _holds_balancer(body: Body) -> bool:
-    """Whether a service has or gets a balancer, or some controller still has something of it to clean up."""
+    """Return whether a service has or gets a balancer, or some controller still has something of it to clean up."""
     return at(body, "spec", "type") == "LoadBalancer" or _has_address(body) or bool(finalizers_of(body))
 
 

@@ -64,7 +64,7 @@ class Response(NamedTuple):
 
 
 class ErrorRule(NamedTuple):
-    """What an error of this status (None: any) means, if its text matches `pattern` (a regular expression, "" matches any)."""
+    """This is what an error of this status (None: any) means, if its text matches `pattern` (a regular expression, "" matches any)."""
 
     status: int | None
     pattern: str
@@ -157,7 +157,7 @@ class Client:
 
     @property
     def authorization(self) -> Any:
-        """What signs the requests (a requests.auth.AuthBase), None if nothing does."""
+        """Return what signs the requests (a requests.auth.AuthBase), None if nothing does."""
         return self._session.auth
 
     @authorization.setter

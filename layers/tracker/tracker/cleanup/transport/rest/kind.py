@@ -1,4 +1,4 @@
-"""How one resource of a REST API is read and deleted, and how the main resources of a deployment and their dependents are discovered."""
+"""This is how one resource of a REST API is read and deleted, and how the main resources of a deployment and their dependents are discovered."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress

@@ -1,4 +1,4 @@
-"""How what carries a deployment's mark is found at a REST API: all that its lists show is read, and each item's mark looked at.
+"""This is how what carries a deployment's mark is found at a REST API: all that its lists show is read, and each item's mark looked at.
 
 The types call `find_listed` with a `Listing` for each kind that can carry a mark. No list is filtered by its provider: what a filter
 doesn't match, or doesn't know yet, would look like nothing.
@@ -87,7 +87,7 @@ def find_listed(
 
 
 def is_sought(mark: str, generation: str | None) -> bool:
-    """Whether a mark is that of a generation, or any will do."""
+    """Return whether a mark is that of a generation, or any will do."""
     return generation is None or is_mark_of(mark, generation)
 
 
