@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """This is what a deployment has cost so far, and how much of that since its time was over."""
+    """The cost of a deployment so far, and the part of it since its time was over."""
 
     currency: str
     so_far: float
@@ -30,7 +30,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """This is what a deployment costs an hour, as its owner said it."""
+    """The price of a deployment for an hour, as its owner said it."""
 
     amount: float
     currency: str = "USD"

@@ -20,7 +20,7 @@ _GENERATION = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """This is what callers put on the things that they make: a tag or a label `key` with `value`, or a name that begins with `value`.
+    """The mark that callers put on the things that they make: a tag or a label `key` with `value`, or a name that begins with `value`.
 
     `key` is empty for a name, and for a tag of a platform whose tags have no keys: there the whole tag is `value`.
     """

@@ -14,7 +14,7 @@ DECIMALS = 4
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """This is what a deployment has cost so far, and how much of that since its end (`late`)."""
+    """The cost of a deployment so far, and the part of it since its end (`late`)."""
 
     currency: str
     so_far: float

@@ -22,7 +22,7 @@ StrayEventType = Literal["found", "gone"]
 
 
 class Exemption(msgspec.Struct, frozen=True):
-    """This is who wants a stray to be left alone, why, and until when."""
+    """The wish that a stray be left alone: whose it is, why, and until when."""
 
     reason: str
     by: str
@@ -39,7 +39,7 @@ class StrayEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """This is what a survey saw: a resource, the key of `resource_ids` that would name it, its mark, and when the provider says that it was made."""
+    """A resource that a survey saw, the key of `resource_ids` that would name it, its mark, and when the provider says that it was made."""
 
     resource: Resource
     resource_key: str
@@ -48,7 +48,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Stray(msgspec.Struct, frozen=True, kw_only=True):
-    """This is what carries a mark of ours in a place, and is claimed by no record.
+    """A thing that carries a mark of ours in a place, and is claimed by no record.
 
     `resource_key` is the key of `resource_ids` that would name it, empty if no record can. `mark` is the generation that it carries, or
     the first 12 hex digits of one. `made_at` is the provider's word. Nobody has said what it costs. One that is over has `ended_at`.
