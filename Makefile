@@ -13,8 +13,8 @@ export SAM_CLI_TELEMETRY := 0
 ARGS ?=
 # What shares a stack is one group, in one process.
 PARALLEL := -n 2 --dist loadgroup
-# They have targets of their own: make matrix, make packages, make types, make test-page.
-APART := tests/conformance tests/build tests/stack/test_every_type.py tests/ui/browser
+# They have targets of their own: make matrix, make answers, make packages, make types, make test-page.
+APART := tests/conformance tests/cleanup/test_awkward_answers.py tests/build tests/stack/test_every_type.py tests/ui/browser
 PYTHON := .venv/bin/python
 UV := .local/bin/uv
 # What finds faults of accessibility, for the tests of the page.
@@ -62,7 +62,7 @@ options: setup ## Put options of deploy/options into what `sam build` built, bef
 	@$(PYTHON) -m local.options $(ARGS)
 
 .PHONY: test
-test: setup ## All tests that need neither Docker nor Java nor root, but for those of matrix, packages and types; ARGS go to pytest
+test: setup ## All tests that need neither Docker nor Java nor root, but for those of matrix, answers, packages and types; ARGS go to pytest
 ifeq ($(ARGS),)
 	@.venv/bin/pytest $(PARALLEL) $(APART:%=--ignore %)
 else
@@ -84,6 +84,10 @@ mutants: setup ## Break the tracker in a hundred places, one at a time: the test
 .PHONY: matrix
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
 	@.venv/bin/pytest tests/conformance -m "not real" --quiet $(PARALLEL) --matrix .local/matrix.json $(ARGS)
+
+.PHONY: answers
+answers: setup ## Every type with a REST API x answers that no document of its provider has: nothing is gone, and nothing is asked to go, by them
+	@.venv/bin/pytest tests/cleanup/test_awkward_answers.py --quiet $(PARALLEL) $(ARGS)
 
 .PHONY: compare
 compare: setup
