@@ -19,13 +19,15 @@ BESIDE = sorted(path for path in (ROOT / "deploy").glob("*.yaml") if not path.na
 ACTIONS = {
     "logs tail": "logs:FilterLogEvents",
     "dynamodb wait": "dynamodb:DescribeTable",
+    "cloudformation wait": "cloudformation:DescribeStacks",
+    "service-quotas request-service-quota-increase": "servicequotas:RequestServiceQuotaIncrease",
     "stepfunctions list-executions": "states:ListExecutions",
     "stepfunctions describe-execution": "states:DescribeExecution",
 }
-# What `set_parameter` of the runbook and the rest of deploying.md need: a deployer's rights.
-DEPLOYERS = {"cloudformation:UpdateStack"}
-# What the release and the plan function reach in their network, by the services of their roles' actions, and the table.
-CALLED = {"sts", "ssm", "secretsmanager", "ec2", "eks", "elasticloadbalancing", "logs", "dynamodb"}
+# What `set_parameter` of the runbook needs, and a higher quota: others' rights, as it says there.
+OTHERS = {"cloudformation:UpdateStack", "servicequotas:RequestServiceQuotaIncrease"}
+# What the functions in the network reach there, by the services of their roles' actions, and the table.
+CALLED = {"sts", "ssm", "secretsmanager", "ec2", "eks", "elasticloadbalancing", "logs", "dynamodb", "lambda"}
 
 
 def loaded(path: Path) -> dict[str, Any]:
@@ -120,9 +122,11 @@ def test_a_network_without_a_nat_gateway_has_every_service_that_its_functions_ca
         if each["Type"] == "AWS::EC2::VPCEndpoint"
     }
     assert there == CALLED
-    roles = [{"Ref": "ReleaseFunctionRole"}, {"Ref": "PlanFunctionRole"}]
+    functions = [name for name, each in of_type("AWS::Serverless::Function").items() if "VpcConfig" in each]
+    assert functions == ["ReleaseFunction", "PlanFunction", "SurveyFunction"]
+    roles = [{"Ref": f"{name}Role"} for name in functions]
     services = set()
-    for name in ("ReleaseFunction", "PlanFunction"):
+    for name in functions:
         for policy in RESOURCES[name]["Properties"]["Policies"]:
             services |= {action.partition(":")[0] for each in policy["Statement"] for action in as_list(each["Action"])}
     for properties in of_type("AWS::IAM::Policy").values():
@@ -161,9 +165,16 @@ def test_a_steps_version_is_tried_on_one_step_of_ten_and_taken_back_by_an_alarm(
     assert group["AutoRollbackConfiguration"]["Enabled"]
     alias = found["ReleaseFunctionAliaslive"]
     assert "CodeDeployLambdaAliasUpdate" in alias["UpdatePolicy"]
+    again = translation(with_options(TEMPLATE, ["canary"]))["Resources"]
+    # What is new may be in a layer or a parameter alone.
+    assert versions(found) != versions(again)
     machine = found["CleanupStateMachine"]["Properties"]["DefinitionSubstitutions"]
     assert machine["ReleaseFunctionArn"] == {"Ref": "ReleaseFunctionAliaslive"}
     assert machine["RestoreFunctionArn"] == {"Fn::GetAtt": "RestoreFunction.Arn"}
+
+
+def versions(resources: dict[str, Any]) -> list[str]:
+    return [name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Version"]
 
 
 def test_a_private_api_is_reached_by_its_endpoints_alone() -> None:
@@ -190,8 +201,8 @@ def test_operators_may_do_what_the_runbook_and_the_pages_beside_it_have_them_do(
     pages = (ROOT / "docs/runbook.md").read_text()
     pages += re.findall(r"^## Restoring\n(.*?)^## ", deploying, re.MULTILINE | re.DOTALL)[0]
     pages += re.findall(r"^```sh\n(secret=.*?)^```", security, re.MULTILINE | re.DOTALL)[0]
-    commands = set(re.findall(r"\baws ([a-z]+ [a-z-]+)", pages))
-    wanted = {ACTIONS.get(each) or action(*each.split()) for each in commands} - DEPLOYERS
+    commands = set(re.findall(r"\baws ([a-z-]+ [a-z-]+)", pages))
+    wanted = {ACTIONS.get(each) or action(*each.split()) for each in commands} - OTHERS
     allowed = {
         name
         for policy in policies(beside("operators"))
@@ -200,6 +211,30 @@ def test_operators_may_do_what_the_runbook_and_the_pages_beside_it_have_them_do(
     }
     assert len(commands) > 10
     assert wanted - allowed == set()
+
+
+def test_a_right_to_one_stack_is_none_to_another_whose_name_begins_as_its() -> None:
+    resources = [
+        each["Fn::Sub"]
+        for policy in policies(beside("operators"))
+        for statement in policy["Statement"]
+        for each in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        if isinstance(each, dict) and isinstance(each.get("Fn::Sub"), str) and "${TrackerStack}" in each["Fn::Sub"]
+    ]
+    made = [f"{name}-1A2B3C" for name in translation(TEMPLATE)["Resources"]]
+    there = [*made, *[f"{name}/stream/2026" for name in made], "restored", "${AWS::Region}"]
+    known = 0
+    for resource in resources:
+        rest = resource.partition("${TrackerStack}")[2]
+        if not rest.startswith("-"):
+            # It is the whole name.
+            assert rest[0] in "/:", resource
+            continue
+        pattern = re.escape(rest).replace(r"\*", ".*")
+        assert any(re.fullmatch(pattern, f"-{name}") for name in there), resource
+        assert not any(re.fullmatch(pattern, f"-prod-{name}") for name in there), resource
+        known += 1
+    assert known > 10
 
 
 def action(service: str, command: str) -> str:

@@ -1,6 +1,7 @@
 """docs/deploying.md: its policies let deployers and callers do what they must, by AWS's own list of actions."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from policy_sentry.querying.actions import get_action_data, get_actions_for_service
 
+from local.build import SAM
 from tests.real_targets import lacking
 from tests.test_on_aws import methods, translated
 from tests.test_template import RESOURCES, ROOT, of_type
@@ -112,3 +115,22 @@ def test_the_quotas_are_those_of_the_template() -> None:
     assert f"| {len(of_type('AWS::CloudWatch::Alarm'))}, the first ten" in text
     (setting,) = RESOURCES["Api"]["Properties"]["MethodSettings"]
     assert f"| {setting['ThrottlingRateLimit']}, with bursts of {setting['ThrottlingBurstLimit']} " in text
+
+
+@pytest.mark.parametrize("environment", ["default", "staging", "prod"])
+def test_what_was_not_built_is_not_deployed(environment: str, tmp_path: Path) -> None:
+    for name in ("samconfig.toml", "template.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "SAM_CLI_TELEMETRY": "0",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    }
+    command = [str(SAM), "deploy", "--config-env", environment]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Template file not found" in done.stderr

@@ -7,23 +7,28 @@ from pathlib import Path
 
 import botocore.session
 import pytest
+import yaml
 from botocore import xform_name
 from botocore.exceptions import UnknownServiceError
 
+from local.options import OPTIONS
 from local.replay import QUEUES
 from tests.test_docs import PAGES
-from tests.test_template import RESOURCES, ROOT, TEMPLATE, of_type
+from tests.test_template import RESOURCES, ROOT, TEMPLATE, _Loader, of_type
 
 TEXT = (ROOT / "docs/runbook.md").read_text()
 # What the AWS CLI has beside the services' own operations, and what it takes with any of them.
 OF_THE_CLI_ALONE = {
     ("cloudformation", "deploy"): {"template-file", "stack-name", "capabilities", "parameter-overrides"},
+    ("eks", "update-kubeconfig"): {"name", "kubeconfig"},
     ("configure", "export-credentials"): {"format"},
     ("logs", "tail"): {"since", "format", "filter-pattern"},
 }
 EVERYWHERE = {"endpoint-url", "output", "profile", "query", "region"}
 # Where `--endpoint-url` would be meant, it has another word.
 RENAMED = {("sns", "subscribe"): {"endpoint": "notification-endpoint"}}
+# What an operator pastes.
+OPERATORS_PAGES = ("deploying", "settings", "security", "runbook")
 PARTS = ("It means", "Look at", "Mend it", "Mended when")
 
 
@@ -78,19 +83,61 @@ def test_the_parameters_that_are_set_are_the_templates_and_within_their_bounds()
             assert value in parameter["AllowedValues"]
 
 
-def test_the_outputs_are_ones_that_are_there() -> None:
-    outputs = set(re.findall(r"\$\(output (\w+)\)", TEXT))
-    assert outputs
-    template = (ROOT / "template.yaml").read_text().partition("\nOutputs:\n")[2]
-    assert [name for name in outputs if f"  {name}:\n" not in template] == []
+@pytest.mark.parametrize("name", OPERATORS_PAGES)
+def test_the_outputs_are_ones_that_are_there(name: str) -> None:
+    text = (ROOT / f"docs/{name}.md").read_text()
+    outputs = set(re.findall(r"\$\(output (\w+)\)", text))
+    assert outputs <= TEMPLATE["Outputs"].keys()
+    assert not outputs or "output() {" in text or "In the [runbook](runbook.md)'s shell" in text
     assert RESOURCES["FunctionsLog"]
+
+
+@pytest.mark.parametrize("name", OPERATORS_PAGES)
+def test_a_command_names_the_stack_by_a_variable_and_no_variable_before_it_is_set(name: str) -> None:
+    known = {"PATH", "PWD"}
+    for part in code((ROOT / f"docs/{name}.md").read_text()):
+        assert not re.search(r"--stack(-name)? \"?deployment-tracker(?!-2)|[ /]deployment-tracker/cleanup-mode", part)
+        for line in part.splitlines():
+            used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", line))
+            set_here = set(re.findall(r"(?<![\w-])([A-Za-z_]\w*)=", line))
+            assert used <= known | set_here, line
+            known |= set_here
+
+
+def test_what_is_deployed_gets_every_parameter_that_it_needs_and_no_other() -> None:
+    text = "\n".join(page.read_text() for page in PAGES).replace("\\\n", " ")
+    ours = {name for path in OPTIONS.glob("*.yaml") for name in yaml.safe_load(path.read_text()).get("Parameters", {})}
+    for named in re.findall(r"^sam deploy .*--parameter-overrides (.*)", text, re.MULTILINE):
+        assert overrides(named) <= TEMPLATE["Parameters"].keys() | ours, named
+    found = re.findall(r"^aws cloudformation deploy (.*)", text, re.MULTILINE)
+    assert len(found) >= len(list((ROOT / "deploy").glob("*.yaml"))) - 1
+    for command in found:
+        (file,) = re.findall(r"--template-file (\S+)", command)
+        template = yaml.load((ROOT / file).read_text(), _Loader)
+        parameters = template.get("Parameters", {})
+        named = overrides(command.partition("--parameter-overrides ")[2])
+        assert named <= parameters.keys(), command
+        assert {each for each, said in parameters.items() if "Default" not in said} <= named, command
+        # A stack whose name isn't the default one's says so itself.
+        assert ("TrackerStack" in parameters) == ("TrackerStack" in named), command
+        kinds = {each["Type"].rpartition("::")[0] for each in template["Resources"].values()}
+        assert ("AWS::IAM" in kinds) == ("--capabilities CAPABILITY_" in command), command
+
+
+def overrides(code: str) -> set[str]:
+    """Return the names of the parameters that stand behind --parameter-overrides."""
+    return set(re.findall(r"(?<!\S)\"?([A-Z]\w+)=", code.partition(" #")[0]))
+
+
+def code(text: str) -> list[str]:
+    """Return the shell code of a page: its fences, and what stands between backquotes."""
+    fences = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [*fences, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))]
 
 
 def commands(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Each `aws` command in the code of a page: the service, the operation, and the names of its options."""
-    fences = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    code = [*fences, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))]
-    for part in code:
+    for part in code(text):
         for found in re.finditer(r"(?<![\w./-])aws ([a-z][a-z0-9-]*) +([a-z][a-z0-9-]*)(?=\s|$)", part):
             service, operation = found.groups()
             rest = arguments(part[found.end() :].replace("\\\n", " "))

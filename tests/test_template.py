@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from local.build import OVERLAY, merged
+from local.options import BUILT
 from tracker.intake.events import TRIED_SECONDS
 from tracker.model.deployment import DEPLOYMENT_TYPES
 from tracker.model.settings import Settings, from_environment
@@ -681,6 +682,7 @@ def test_what_samconfig_sets_are_parameters_within_their_bounds() -> None:
         assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value), name
     for env in ("staging", "prod"):
         assert deployed["default"].items() <= deployed[env].items()
+    assert ROOT / deployed["default"]["template_file"] == BUILT
 
 
 def test_an_alarm_watches_everything_that_waits_for_someone() -> None:

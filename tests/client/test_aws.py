@@ -242,7 +242,13 @@ def test_doctor_names_the_alarms_that_are_raised(aws: Any, api: Api) -> None:
         "Threshold": 1,
         "Statistic": "Sum",
     }
-    for name in ("tracker-SweepSilentAlarm-1A", "tracker-QuarantinedAlarm-1B", "another-Alarm"):
+    # A stack `tracker-prod` has alarms, too.
+    for name in (
+        "tracker-SweepSilentAlarm-1A",
+        "tracker-QuarantinedAlarm-1B",
+        "another-Alarm",
+        "tracker-prod-BlindAlarm-1C",
+    ):
         aws("cloudwatch").put_metric_alarm(AlarmName=name, ComparisonOperator="GreaterThanThreshold", **alarm)
         state = "OK" if "Quarantined" in name else "ALARM"
         aws("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")

@@ -1,5 +1,6 @@
 """`tracker whoami` and `doctor`: who calls, and what is wrong. Each check is one line: ok, or what to do."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -176,8 +177,13 @@ def _alarms(asked: Asked) -> tuple[str, str]:
     place = asked.client.place
     if place.is_local:
         return "unknown", "a stack on one machine has no alarms"
-    answer = asked.client.aws.call("cloudwatch", "describe_alarms", AlarmNamePrefix=f"{place.stack}-", MaxRecords=100)
-    raised = [each["AlarmName"] for each in answer.get("MetricAlarms", []) if each.get("StateValue") == "ALARM"]
+    answer = asked.client.aws.call(
+        "cloudwatch", "describe_alarms", AlarmNamePrefix=f"{place.stack}-", StateValue="ALARM", MaxRecords=100
+    )
+    # Another stack's name may begin as this one's. Behind it stand a logical id and letters of CloudFormation's own.
+    ours = re.compile(rf"{re.escape(place.stack or '')}-[A-Za-z0-9]+-[A-Za-z0-9]+")
+    found = {each["AlarmName"]: each.get("StateValue") for each in answer.get("MetricAlarms", [])}
+    raised = [name for name, state in found.items() if state == "ALARM" and ours.fullmatch(name)]
     if raised:
         return "wrong", f"{', '.join(raised)}: docs/runbook.md says what to do about each"
     return "ok", "none is raised"
