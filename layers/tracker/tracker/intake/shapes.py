@@ -6,6 +6,7 @@ msgspec tells it only in the text of its error, which an upgrade may change.
 """
 
 import json
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -41,6 +42,14 @@ def decode(text: bytes | str, expected: str, *, field: str = "body") -> Any:
         raise Invalid(
             cut(twice.key), "a key that is there twice", f"{expected} with each key once", malformed=True
         ) from None
+
+
+def check_names(names: Iterable[str], allowed: Collection[str], what: str = "parameter") -> None:
+    """Raise Invalid (malformed) if one of these names of fields or parameters isn't allowed."""
+    unknown = next((name for name in names if name not in allowed), None)
+    if unknown is not None:
+        wanted = f"one of {', '.join(allowed)}" if allowed else f"no {what}s"
+        raise Invalid(cut(unknown), f"an unknown {what}", wanted, malformed=True)
 
 
 def convert[T](value: Any, type_: type[T], *, whole: str = "body") -> T:
