@@ -53,7 +53,7 @@ def terminate_by_event(event: events.ServiceEvent) -> None:
     check_key("detail.blueprint_id", key)
     if not isinstance(reason, str):
         raise Invalid("detail.reason", describe(reason), "a string", malformed=True)
-    # Of an end nothing is lost for its reason's sake.
+    # As of a call's reason.
     lifecycle().terminate(key, reason=printable(reason), requested_by=f"event {event.source}", asked_at=event.at)
 
 

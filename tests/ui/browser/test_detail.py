@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.client.api import event
 from tests.ui.browser.conftest import OpenPage
-from tests.ui.stand import Stand, ago, event
+from tests.ui.stand import Stand, ago
 
 
 def focused_key(page: Any) -> Any:

@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 from tracker.intake.shapes import check_names, decode, describe
 from tracker.model.catalogue import entry
 from tracker.model.clock import utc_now
-from tracker.model.deployment import KEY_MAX, Deployment, decode_key, encode_key, format_time
+from tracker.model.deployment import KEY_MAX, Deployment, decode_key, encode_key, format_time, printable
 from tracker.model.errors import Invalid, NotFound, Problem
 from tracker.model.errors import shown as shown_text
 from tracker.model.marks import mark_of
@@ -159,16 +159,16 @@ def json_object(body: str, *, allowed: set[str]) -> dict[str, Any]:
 
 
 def read_text(body: str, name: str, *, allowed: set[str]) -> str:
-    """Return a short text of a body, such as `{"reason": "..."}`, empty if there is none. Invalid if it is no short, printable string."""
+    """Return a short text of a body, such as `{"reason": "..."}`, empty if there is none. Invalid if it is no short string.
+
+    Operators read it in logs, lists and announcements, in one line. Of an end nothing is lost for its reason's sake.
+    """
     text = json_object(body, allowed=allowed).get(name, "")
     if not isinstance(text, str):
         raise Invalid(name, describe(text), "a string", malformed=True)
     if len(text.encode(errors="replace")) > REASON_MAX:
         raise Invalid(name, f"{len(text)} characters", f"a string of at most {REASON_MAX} bytes")
-    if not text.isprintable():
-        # Operators read it in logs, lists and announcements.
-        raise Invalid(name, text, "a printable string, in one line")
-    return text
+    return printable(text)
 
 
 def read_reasons(body: str) -> tuple[str, str]:
