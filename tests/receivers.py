@@ -135,6 +135,11 @@ def repeated(begin: str | bytes, more: bytes, *, every: float = 0) -> Behaviour:
     return behave
 
 
+def dripping(connection: socket.socket) -> None:
+    """An answer of which every byte comes in time, and whose end doesn't."""
+    repeated("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ", every=0.3)(connection)
+
+
 def silent(connection: socket.socket) -> None:
     """Nothing, until the caller hangs up."""
     connection.recv(1)

@@ -4,7 +4,7 @@ import re
 
 from tracker.intake import api, events
 from tracker.intake.fields import check_key
-from tracker.intake.shapes import describe
+from tracker.intake.shapes import check_names, describe
 from tracker.model.catalogue import entry
 from tracker.model.deployment import printable
 from tracker.model.errors import Invalid, cut
@@ -35,9 +35,7 @@ def terminate(call: api.Call) -> api.Reply:
 
 def _plan(query: dict[str, str]) -> str:
     """Return the digest of the plan that the caller approved, empty if the call names none."""
-    for name in query:
-        if name != "plan":
-            raise Invalid(cut(name), "an unknown parameter", "plan", malformed=True)
+    check_names(query, ("plan",))
     plan = query.get("plan", "")
     if "plan" in query and not PLAN.fullmatch(plan):
         raise Invalid("plan", cut(plan), "the digest that GET .../plan answered")
@@ -55,7 +53,7 @@ def terminate_by_event(event: events.ServiceEvent) -> None:
     check_key("detail.blueprint_id", key)
     if not isinstance(reason, str):
         raise Invalid("detail.reason", describe(reason), "a string", malformed=True)
-    # Of an end nothing is lost for its reason's sake.
+    # As of a call's reason.
     lifecycle().terminate(key, reason=printable(reason), requested_by=f"event {event.source}", asked_at=event.at)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from tests.fakes import MemoryProvider, a_deployment, a_thing
+from tests.fresh import forget_process
 from tests.functions.conftest import Stack, an_event, answered
+from tests.receivers import dripping, receiving, silent
+from tracker.cleanup.core import plans
 from tracker.cleanup.core.contract import Busy, Refused, Unreachable
 from tracker.lifecycle import workflow
 from tracker.model.clock import utc_now
@@ -88,6 +92,27 @@ def test_a_plan_says_what_the_brake_makes_of_it(
     _, body = answered(stack.call("plan", an_event("plan-get")))
     assert body["brake"]["mode"] == mode
     assert "cleanups on memory" in body["brake"]["message"]
+
+
+@pytest.mark.parametrize("behaviour", [silent, dripping], ids=["silent", "dripping"])
+def test_a_provider_that_hangs_is_a_problem_of_the_plan_before_the_gateway_gives_up(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, behaviour: Any
+) -> None:
+    monkeypatch.setattr(plans, "SECONDS", 2)
+    with receiving(behaviour) as hanging:
+        monkeypatch.setenv("BASE_URLS", json.dumps({"digitalocean": hanging.url.partition("/hook")[0]}))
+        monkeypatch.setenv("DIGITALOCEAN_TOKEN", "opens-nothing")
+        monkeypatch.setenv(
+            "LOCAL_PLACE", json.dumps({"host": "here", "boot_id": "b00710ad-0000-4000-8000-000000000001"})
+        )
+        forget_process()
+        ids: dict[str, str | list[str]] = {"droplet_id": "1"}
+        new = a_deployment("svc-7", now=utc_now(), deployment_type="DigitalOceanDroplet", resource_ids=ids)
+        stack.lifecycle.register(new)
+        begun = time.monotonic()
+        status, body = answered(stack.call("plan", an_event("plan-get")))
+        assert time.monotonic() - begun < 5
+    assert (status, body["problems"], body["digest"]) == (200, [plans.TOO_LONG], None)
 
 
 # another look at what is gone

@@ -14,7 +14,7 @@ import time_machine
 from tests.fakes import NOW, MemoryProvider, a_deployment, a_thing
 from tests.fresh import forget_process
 from tests.functions.conftest import Context, Stack, an_event, answered, with_body
-from tests.receivers import receiving, repeated, silent
+from tests.receivers import dripping, receiving, silent
 from tracker import runtime
 from tracker.cleanup.core.contract import Refused
 from tracker.model.clock import utc_now
@@ -161,10 +161,7 @@ class Hurried(Context):
         return int((self.over_at - time.monotonic()) * 1000)
 
 
-DRIPPING = repeated("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ", every=0.3)
-
-
-@pytest.mark.parametrize("behaviour", [silent, DRIPPING], ids=["silent", "dripping"])
+@pytest.mark.parametrize("behaviour", [silent, dripping], ids=["silent", "dripping"])
 def test_a_provider_that_hangs_takes_its_own_time_alone_and_is_named_as_not_seen(
     stack: Stack,
     monkeypatch: pytest.MonkeyPatch,

@@ -66,6 +66,14 @@ def test_an_end_is_not_lost_for_a_reason_that_can_not_be_read(stack: Stack, reas
     assert (record.status, record.cleanup.reason) == ("Terminating", "a b")
 
 
+@pytest.mark.parametrize("reason", ["a\x00b", "a\nb", "a\u00a0b", "a\uffffb"])
+def test_a_call_begins_the_cleanup_whatever_its_reason_holds(stack: Stack, reason: str) -> None:
+    stack.call("register", an_event("register-post"))
+    event = an_event("terminate-delete") | {"body": json.dumps({"reason": reason})}
+    status, body = answered(stack.call("terminate", event))
+    assert (status, body["cleanup"]["reason"]) == (202, "a b")
+
+
 def test_an_event_from_before_the_registration_is_dropped(stack: Stack) -> None:
     stack.call("register", an_event("register-service-initiated"))
     assert stack.call("terminate", ended(time="2026-03-01T11:59:59Z")) == {"batchItemFailures": []}

@@ -10,6 +10,8 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tracker.clients import client
+from tracker.model import written
+from tracker.model.written import TwiceError
 
 type Fault = Literal["throttled", "unreachable", "refused"]
 
@@ -34,7 +36,7 @@ class SecretError(Exception):
 
 
 class SecretFormatError(SecretError):
-    """A secret was read, and it isn't a JSON object of strings."""
+    """A secret was read, and it isn't a JSON object of strings, with each key once."""
 
     def __init__(self) -> None:
         super().__init__("a secret that isn't a JSON object of strings", "refused")
@@ -53,9 +55,9 @@ def read_secret(name: str) -> dict[str, str]:
 
 
 def parse_secret(text: str) -> dict[str, str]:
-    """Parse a secret's text. SecretFormatError if it isn't a JSON object of strings."""
+    """Parse a secret's text. SecretFormatError if it isn't a JSON object of strings, or has a key twice."""
     try:
-        return msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.DecodeError:
+        return msgspec.convert(written.read(text), dict[str, str])
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TwiceError):
         # Without its cause: a decoder's error may quote what it couldn't read.
         raise SecretFormatError from None

@@ -68,7 +68,8 @@ def test_what_was_seen_in_one_place_is_looked_for_in_no_other(
     provider.has(a_thing("a", place={key: "another"}))
     with pytest.raises(Refused, match=f"was seen in {key} one, and now it should be in another") as refused:
         discovered(of(known), settings)
-    assert refused.value.error_class == "bad_id"
+    # A setting is mended from outside, and not for each record: that may take days.
+    assert refused.value.error_class == ("credentials" if key == "account" else "bad_id")
     others: tuple[dict[str, Any], ...] = ({"seen": False, "state": "unseen"}, {"state": "kept"}, {"place": {}})
     for free in others:
         (found,) = discovered(of(msgspec.structs.replace(known, **free)), settings)

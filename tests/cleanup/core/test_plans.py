@@ -1,5 +1,10 @@
 """The dry run, over a provider in memory: reads alone, twenty seconds at most, and why something wasn't seen."""
 
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
 import pytest
 
 from tests.fakes import MemoryProvider, a_deployment, a_thing
@@ -89,3 +94,55 @@ def test_after_twenty_seconds_a_plan_says_what_it_has_not_looked_at(
     assert provider.asked("state") == ["a", "b"]
     assert plan.not_looked_at == ["memory:thing c"]
     assert [each.id for each in plan.resources] == ["a", "b", "c"]
+
+
+# A provider that hangs
+
+
+@pytest.fixture
+def hanging(provider: MemoryProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[str, str]]]:
+    """The calls that the provider never answers. A plan has a second here."""
+    monkeypatch.setattr(plans, "SECONDS", 0.5)
+    monkeypatch.setattr(plans, "LONGER", 0.5)
+    answer, calls = threading.Event(), set[tuple[str, str]]()
+
+    def before(call: str, id_: str) -> None:
+        if (call, id_) in calls:
+            answer.wait(20)
+
+    provider.before = before
+    begun = time.monotonic()
+    yield calls
+    assert time.monotonic() - begun < 5, "the caller was kept waiting"
+    answer.set()
+
+
+def test_what_a_provider_that_hangs_does_not_show_is_a_problem_of_the_plan(
+    provider: MemoryProvider, deployment: Deployment, settings: Settings, hanging: set[tuple[str, str]]
+) -> None:
+    hanging.add(("discover", ""))
+    known = msgspec.structs.replace(deployment, resources=[A])
+    plan = plans.draw(known, settings, time.monotonic)
+    assert (plan.resources, plan.problems, plan.digest) == ([A], [plans.TOO_LONG], None)
+    assert plans.compare(known, settings, "digest") == {"problem": plans.TOO_LONG}
+
+
+def test_one_that_a_provider_never_shows_takes_no_plan_longer_than_its_time(
+    provider: MemoryProvider, deployment: Deployment, settings: Settings, hanging: set[tuple[str, str]]
+) -> None:
+    provider.has(A, B, C)
+    hanging.add(("state", "b"))
+    plan = plans.draw(deployment, settings, time.monotonic)
+    assert {each.id: each.state for each in plan.resources} == {"a": "present", "b": "unseen", "c": "unseen"}
+    assert plan.problems == [f"memory:thing b: {plans.TOO_LONG}"]
+    assert plan.not_looked_at == ["memory:thing c"]
+
+
+def test_another_look_at_what_a_provider_never_shows_says_so(
+    provider: MemoryProvider, deployment: Deployment, settings: Settings, hanging: set[tuple[str, str]]
+) -> None:
+    gone = msgspec.structs.replace(A, state="gone", proof="seen")
+    hanging.add(("state", "a"))
+    (seen,) = plans.look_again(msgspec.structs.replace(deployment, resources=[gone]), settings, time.monotonic)
+    assert seen.state == "gone"
+    assert seen.detail.endswith(plans.TOO_LONG)

@@ -3,8 +3,11 @@
 import re
 from typing import Any
 
+import pytest
+
+from tests.client.api import event
 from tests.ui.browser.conftest import OpenPage
-from tests.ui.stand import Stand
+from tests.ui.stand import Stand, ago
 
 
 def focused_key(page: Any) -> Any:
@@ -48,6 +51,22 @@ def test_the_tabs_are_in_the_address(page: OpenPage, filled: Stand) -> None:
     assert shown.locator("#tabpanel .stays code").all_inner_texts() == ["eipalloc-04f0c2b8d5e6a7f19"]
     # The list is one step back: tabs are none.
     shown.go_back()
+
+
+@pytest.mark.parametrize("first", ["registered", "held"])
+def test_what_happened_is_counted_by_what_is_kept_and_by_no_number_of_an_event(
+    page: OpenPage, filled: Stand, first: Any
+) -> None:
+    # So high are those of a stray that was adopted by its mark, and of a record that was put back.
+    number = 29_738_241
+    events = [event(number, first, ago(200)), event(number + 1, "amended", ago(100))]
+    filled.has("adopted", "AwsEc2", age=300, ttl=None, events=events, sequence=number + 1)
+    shown = page("/d/adopted?tab=timeline")
+    shown.wait_for_selector(".timeline")
+    assert shown.get_by_role("tab", name=re.compile("Timeline")).inner_text().split() == ["Timeline", "2"]
+    text = shown.locator("#tabpanel").inner_text()
+    assert ("What happened before isn't kept" in text) == (first != "registered")
+    assert "29" not in text
 
 
 def test_a_record_says_why_it_failed_and_when_it_is_tried_again(page: OpenPage, filled: Stand) -> None:

@@ -27,7 +27,7 @@ export function Detail({ found, name, tab, to, open, back, say }) {
       <${Link} class="button primary" href="/" to=${to}>All deployments<//></section>`;
   }
   if (!of) return found.error ? html`<${Away} error=${found.error} again=${found.again} />` : html`<p class="loading">Asking the stack…</p>`;
-  const counts = { resources: allResources(of).length, timeline: of.sequence };
+  const counts = { resources: allResources(of).length, timeline: of.events.length };
   const path = `/d/${encodeURIComponent(name)}`;
   return html`<article class="detail">
     ${found.error && html`<div class="stale"><${Problem} error=${found.error} /><p>What is shown is from ${new Date(found.at).toLocaleTimeString()}.</p></div>`}

@@ -51,13 +51,14 @@ export function Resources({ of }) {
 export function Timeline({ of }) {
   const events = [...of.events].reverse();
   if (!events.length) return html`<p class="empty-tab">Nothing has happened yet.</p>`;
-  const older = events[events.length - 1].sequence - 1;
+  // How many there were no number tells: those of a record that was put back or adopted go on far further.
+  const hasOlder = events[events.length - 1].type !== "registered";
   return html`${events.some((event) => event.round > 0) && html`<p class="tab-note">A round is one run of the cleanup; after one that failed there is another.</p>`}
     <ol class="timeline">${events.map((event) => html`<li key=${event.sequence} class=${eventLook(event.type)}>
       <span class="when"><${Time} at=${event.at} /><small>${absolute(event.at)}</small></span>
       <div><strong>${eventWord(event.type)}</strong>${event.round > 0 && html` <span class="faint">round ${event.round}</span>`}
         <dl>${eventDetails(event).map(([name, text]) => html`<div><dt>${name}</dt><dd>${text}</dd></div>`)}</dl></div>
-    </li>`)}</ol>${older > 0 && html`<p class="tab-note">${counted(older, "older event")} aren't kept in the record.</p>`}`;
+    </li>`)}</ol>${hasOlder && html`<p class="tab-note">What happened before isn't kept in the record.</p>`}`;
 }
 
 const DELIVERY = {

@@ -13,11 +13,11 @@ from urllib.parse import unquote
 import msgspec
 from aws_lambda_powertools import Logger
 
-from tracker.intake.shapes import decode, describe
+from tracker.intake.shapes import check_names, decode, describe
 from tracker.model.catalogue import entry
 from tracker.model.clock import utc_now
-from tracker.model.deployment import KEY_MAX, Deployment, decode_key, encode_key, format_time
-from tracker.model.errors import Invalid, NotFound, Problem, cut
+from tracker.model.deployment import KEY_MAX, Deployment, decode_key, encode_key, format_time, printable
+from tracker.model.errors import Invalid, NotFound, Problem
 from tracker.model.errors import shown as shown_text
 from tracker.model.marks import mark_of
 from tracker.model.money import cost_of
@@ -90,8 +90,8 @@ def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, Any]:
         if route is None:
             raise NotFound(f"no such call: {event['httpMethod']} {shown_text(event.get('path') or event['resource'])}")
         call = read_call(event)
-        if call.query and (call.method, event["resource"]) not in ASKING:
-            raise Invalid(cut(next(iter(call.query))), "an unknown parameter", "no parameter", malformed=True)
+        if (call.method, event["resource"]) not in ASKING:
+            check_names(call.query, ())
         status, body, *more = route(call)
     except Problem as problem:
         status, body, *more = problem.status, explain(problem)
@@ -154,24 +154,21 @@ def json_object(body: str, *, allowed: set[str]) -> dict[str, Any]:
     found = decode(body, "a JSON object") if body else {}
     if not isinstance(found, dict):
         raise Invalid("body", describe(found), "a JSON object", malformed=True)
-    for name in found:
-        if name not in allowed:
-            wanted = f"one of {', '.join(sorted(allowed))}" if allowed else "no fields"
-            raise Invalid(cut(name), "an unknown field", wanted, malformed=True)
+    check_names(found, sorted(allowed), "field")
     return found
 
 
 def read_text(body: str, name: str, *, allowed: set[str]) -> str:
-    """Return a short text of a body, such as `{"reason": "..."}`, empty if there is none. Invalid if it is no short, printable string."""
+    """Return a short text of a body, such as `{"reason": "..."}`, empty if there is none. Invalid if it is no short string.
+
+    Operators read it in logs, lists and announcements, in one line. Of an end nothing is lost for its reason's sake.
+    """
     text = json_object(body, allowed=allowed).get(name, "")
     if not isinstance(text, str):
         raise Invalid(name, describe(text), "a string", malformed=True)
     if len(text.encode(errors="replace")) > REASON_MAX:
         raise Invalid(name, f"{len(text)} characters", f"a string of at most {REASON_MAX} bytes")
-    if not text.isprintable():
-        # Operators read it in logs, lists and announcements.
-        raise Invalid(name, text, "a printable string, in one line")
-    return text
+    return printable(text)
 
 
 def read_reasons(body: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tracker.intake import fields
+from tracker.intake.shapes import check_names
 from tracker.model.clock import utc_now
 from tracker.model.deployment import DEPLOYMENT_TYPES, KEY_MAX, STATUSES, parse_time
 from tracker.model.errors import Invalid
@@ -22,6 +23,8 @@ LIMIT_MAX = 200
 # Listed when no status is asked for: all but `Terminated`.
 CURRENT: tuple[str, ...] = ("Active", "Failed", "Terminating", "Unknown")
 DELIVERIES_HIDDEN = frozenset({"body", "version"})
+# What a list of pages takes that has no filters.
+PAGING = ("limit", "cursor")
 FILTERS = (
     "status",
     "deployment_type",
@@ -129,9 +132,7 @@ class Query(msgspec.Struct, frozen=True):
 
 def parse_query(query: dict[str, str], *, now: datetime | None = None) -> Query:
     """Read the query parameters. Invalid names the one that is wrong."""
-    for name in query:
-        if name not in FILTERS:
-            raise Invalid(name, "an unknown filter", f"one of {', '.join(FILTERS)}", malformed=True)
+    check_names(query, FILTERS)
     statuses = CURRENT
     if "status" in query:
         statuses = (_one_of("status", query["status"], STATUSES),)
@@ -208,9 +209,7 @@ def deliveries_listed(deliveries: Deliveries, key: str, query: dict[str, str]) -
 
     `query` may hold `limit` and `cursor`.
     """
-    for name in query:
-        if name not in ("limit", "cursor"):
-            raise Invalid(name, "an unknown filter", "limit or cursor", malformed=True)
+    check_names(query, PAGING)
     after = _place(key, query["cursor"]) if "cursor" in query else None
     page = deliveries.page(key, limit=read_limit(query.get("limit", str(LIMIT))), after=after)
     items = [

@@ -6,12 +6,15 @@ msgspec tells it only in the text of its error, which an upgrade may change.
 """
 
 import json
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
+from tracker.model import written
 from tracker.model.errors import Invalid, cut
+from tracker.model.written import TwiceError
 
 _WORDS: dict[type[inspect.Type], tuple[str, tuple[type, ...]]] = {
     inspect.StrType: ("a string", (str,)),
@@ -26,38 +29,27 @@ _WORDS: dict[type[inspect.Type], tuple[str, tuple[type, ...]]] = {
 
 
 def decode(text: bytes | str, expected: str, *, field: str = "body") -> Any:
-    """Decode JSON. Invalid (malformed), with `field` and `expected`, if it isn't JSON in valid Unicode, or has a key twice.
-
-    Which of two values is meant can't be known, and something may be deleted by it.
-    """
+    """Decode JSON. Invalid (malformed), with `field` and `expected`, if it isn't JSON in valid Unicode, or has a key twice."""
     try:
-        found = msgspec.json.decode(text)
-        json.loads(text, object_pairs_hook=_once)
+        return written.read(text)
     except UnicodeError:
         raise Invalid(field, "text that isn't valid Unicode", f"{expected} in UTF-8", malformed=True) from None
     except RecursionError:
         raise Invalid(field, "JSON that is nested too deeply", expected, malformed=True) from None
     except msgspec.DecodeError:
         raise Invalid(field, "text that isn't JSON" if text else "nothing", expected, malformed=True) from None
-    except _TwiceError as twice:
+    except TwiceError as twice:
         raise Invalid(
             cut(twice.key), "a key that is there twice", f"{expected} with each key once", malformed=True
         ) from None
-    return found
 
 
-class _TwiceError(Exception):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
-    return found
+def check_names(names: Iterable[str], allowed: Collection[str], what: str = "parameter") -> None:
+    """Raise Invalid (malformed) if one of these names of fields or parameters isn't allowed."""
+    unknown = next((name for name in names if name not in allowed), None)
+    if unknown is not None:
+        wanted = f"one of {', '.join(allowed)}" if allowed else f"no {what}s"
+        raise Invalid(cut(unknown), f"an unknown {what}", wanted, malformed=True)
 
 
 def convert[T](value: Any, type_: type[T], *, whole: str = "body") -> T:

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from tracker.intake import api, fields
-from tracker.intake.listing import LIMIT, read_limit
+from tracker.intake.listing import LIMIT, PAGING, read_limit
 from tracker.intake.registration import parse_registration
-from tracker.intake.shapes import describe
+from tracker.intake.shapes import check_names, describe
 from tracker.intake.times import read_time
 from tracker.model.catalogue import entry, missing
 from tracker.model.deployment import DEPLOYMENT_TYPES, KEY_MAX, Deployment, format_time
@@ -37,9 +37,7 @@ def shown(stray: Stray) -> dict[str, Any]:
 
 def listed(strays: Strays, query: dict[str, str]) -> dict[str, Any]:
     """Return `{"strays": [...], "cursor": string or null}`. Only a cursor that is null means the end."""
-    for name in query:
-        if name not in ("limit", "cursor"):
-            raise Invalid(name, "an unknown filter", "limit or cursor", malformed=True)
+    check_names(query, PAGING)
     start = _start(query["cursor"]) if "cursor" in query else None
     page = strays.page(limit=read_limit(query.get("limit", str(LIMIT))), start=start)
     following = page.next_key["blueprint_id"]["S"] if page.next_key else None

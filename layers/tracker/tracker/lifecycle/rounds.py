@@ -250,7 +250,7 @@ class RoundTransitions(Transitions):
         now = self._clock()
         cleanup = old.cleanup
         error = cleanup.last_error
-        if error is None or error.round != cleanup.round:
+        if error is None or not cleanup.has_met_error:
             error = self._error("workflow", cause, cleanup.round)
         if error.error_class == "plan_changed":
             return self._after_another_plan(old, error)

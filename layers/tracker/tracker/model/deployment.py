@@ -218,6 +218,11 @@ class Cleanup(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return whether a round failed and another is to come: also if its failures are counted anew since someone amended the record."""
         return self.failures > 0 or self.next_attempt_at is not None
 
+    @property
+    def has_met_error(self) -> bool:
+        """Return whether the latest round has met an error already."""
+        return self.last_error is not None and self.last_error.round == self.round
+
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One committed fact. `sequence` numbers the facts of a generation from 1, without gaps unless it was renumbered."""

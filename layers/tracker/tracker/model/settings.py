@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from tracker.model import written
 from tracker.model.deployment import DEPLOYMENT_TYPES
 from tracker.model.patterns import matches
+from tracker.model.written import TwiceError
 
 YEARS_10 = 315_360_000
 # What an operator writes as JSON.
@@ -142,10 +144,20 @@ def from_environment(environ: dict[str, str]) -> Settings:
         if field.type in (list[str], list[int]):
             found[field.name] = [part.strip() for part in text.split(",") if part.strip()]
         elif field.name in JSON_FIELDS:
-            found[field.name] = msgspec.json.decode(text)
+            found[field.name] = _from_json(field.name.upper(), text)
         else:
             found[field.name] = text
     return msgspec.convert(found, Settings, strict=False)
+
+
+def _from_json(variable: str, text: str) -> Any:
+    try:
+        return written.read(text)
+    except TwiceError as twice:
+        why = f"has the key {twice.key!r} twice, and which one is meant can't be known"
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        why = "isn't JSON"
+    raise msgspec.ValidationError(f"{variable} {why}")
 
 
 @lru_cache(maxsize=1)

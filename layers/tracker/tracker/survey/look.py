@@ -4,9 +4,7 @@ A place that can't be seen as a whole is blind, and nothing there changes.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from datetime import datetime
-from threading import Thread
 from typing import Literal
 
 import msgspec
@@ -15,6 +13,7 @@ from aws_lambda_powertools import Logger
 from tracker.cleanup.core import engine
 from tracker.cleanup.core.contract import Busy, Finder, Refused, Unreachable
 from tracker.cleanup.core.kind import PlaceGone
+from tracker.cleanup.core.waiting import within
 from tracker.intake.strays import adoption, at_place
 from tracker.lifecycle.strays import TRACKER, StrayLifecycle
 from tracker.model.errors import Problem
@@ -31,26 +30,6 @@ Outcome = Literal["surveyed", "blind", "unable"]
 TOO_LONG = "it can't be seen as a whole in the time of a survey"
 
 logger = Logger(child=True)
-
-
-def within[T](seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, and raise what it raises. Busy if it takes longer; it then ends by its own limits, and nobody hears of it.
-
-    Each of a provider's calls has limits of time, and a place takes many calls: a provider that hangs must not take the next place's turn.
-    """
-    future = Future[T]()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    wait([future], max(0.0, seconds))
-    if not future.done():
-        raise Busy(TOO_LONG)
-    return future.result()
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -112,7 +91,8 @@ class Surveyor:
                     return []
             return seen
 
-        return within(time_left(), find)
+        # A provider that hangs must not take the next place's turn.
+        return within(time_left(), find, TOO_LONG)
 
     def _sighted(self, seen: Sighting, place: Place) -> Stray | None:
         """Record a sighting. None if it comes to nothing, also if what is stored of the stray can't be read."""

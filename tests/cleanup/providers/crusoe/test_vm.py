@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from tests.conformance.conftest import life, target
 from tests.conformance.life import Life
 from tests.conformance.target import Key, Made
 from tests.standin import Fault, Reply, Request, route
-from tracker.cleanup.core.contract import Refused
+from tracker.cleanup.core.contract import Refused, Unreachable
 from tracker.cleanup.providers.crusoe import vm
 from tracker.cleanup.providers.crusoe.api import CRUSOE
 from tracker.cleanup.providers.crusoe.signature import CrusoeSignature
@@ -194,7 +194,11 @@ def test_a_403_for_what_nobody_ever_saw_is_not_gone(target: StandIn, life: Life)
 
 
 @pytest.mark.parametrize("target_class", [StandIn])
-@pytest.mark.parametrize("answer", [FORBIDDEN, BROKEN, error(404, "x")], ids=["403", "500", "404"])
+@pytest.mark.parametrize(
+    "answer",
+    [FORBIDDEN, BROKEN, error(404, "x"), Reply(404, {"message": "no Route"})],
+    ids=["403", "500", "404", "route"],
+)
 def test_what_the_list_has_is_there_whatever_a_read_says(target: StandIn, life: Life, answer: Reply) -> None:
     made = target.make()
     life.register(made)
@@ -203,6 +207,21 @@ def test_what_the_list_has_is_there_whatever_a_read_says(target: StandIn, life: 
         life.run(state)
     assert life.record.status == "Terminated"
     assert made.main in target.asked()
+
+
+@pytest.mark.parametrize("target_class", [StandIn])
+def test_a_list_of_what_has_no_id_proves_nothing(target: StandIn, life: Life) -> None:
+    made = target.make()
+    life.register(made)
+    nameless = Reply(200, {"items": [{"created_at": "2026-01-01T00:00:00Z"}]})
+    faults = (
+        Fault("answer", "GET", f"/instances/{VM}$", error(404, "x")),
+        Fault("answer", "GET", "/instances$", nameless),
+    )
+    with target.server.failing(*faults), suppress(Unreachable):
+        life.run(life.begin())
+    assert life.record.status == "Terminating"
+    assert life.states.get(made.main) != "gone"
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,7 @@ def deletes_dependents(deployment: Deployment) -> bool:
 
 def is_first_attempt(deployment: Deployment) -> bool:
     """Return whether this round has met no error yet. A plan is no attempt: it shows how the round would end."""
-    error, cleanup = deployment.cleanup.last_error, deployment.cleanup
-    return deployment.status == "Terminating" and (error is None or error.round != cleanup.round)
+    return deployment.status == "Terminating" and not deployment.cleanup.has_met_error
 
 
 def judged(

@@ -221,7 +221,11 @@ class _Attempt:
             self.refusals.append(Refused(refused.error_class, f"{name}: {refused}"))
             self._latest = msgspec.structs.replace(self._latest, detail=str(refused)[:RESOURCE_DETAIL_MAX])
         except Unreachable as unreachable:
-            if isinstance(unreachable, Stuck) and self._is_another_attempt and self._patience(resource) < 1:
+            if (
+                isinstance(unreachable, Stuck)
+                and self._deployment.cleanup.has_met_error
+                and self._patience(resource) < 1
+            ):
                 self._let_be(str(unreachable))
                 return self._latest
             # It must not keep the others from being asked; it is raised at the end of the step.
@@ -262,12 +266,6 @@ class _Attempt:
             return
         self._leaving.add(resource.kind)
         self.waits.append(f"{name}: {now.detail or now.state}")
-
-    @property
-    def _is_another_attempt(self) -> bool:
-        """Return whether this round has met an error already."""
-        error, cleanup = self._deployment.cleanup.last_error, self._deployment.cleanup
-        return error is not None and error.round == cleanup.round
 
     def _is_over(self, resource: Resource) -> bool:
         """Return whether later stages wait no longer for a resource that was asked to go and didn't. Nothing is let be in the first round."""
@@ -325,7 +323,10 @@ def _check_places(known: list[Resource], found: list[Resource]) -> None:
             now = resource.place.get(key, before[key])
             if now != before[key]:
                 text = f"{resource.kind} {resource.id} was seen in {key} {before[key]}, and now it should be in {now}"
-                raise Refused("bad_id", f"{text}: correct the record, or the setting")
+                hint = (
+                    "correct the record, or the setting; if both are the same, forget the record and register it again"
+                )
+                raise Refused("credentials" if key == "account" else "bad_id", f"{text}: {hint}")
 
 
 @contextmanager

@@ -137,7 +137,10 @@ class Kind[Connection, Body]:
         before, now = resource.place.get(SEEN_AT, ""), self.address(connection, resource)
         if before and now and before != now:
             text = f"it was seen at {before}, and not at {now}, where a copy may answer: a copy has the same identity"
-            raise Refused("unproven", f"{gone}; {text}. Correct the record, or forget it")
+            raise Refused(
+                "unproven",
+                f"{gone}; {text}. Correct the record; if the machine has moved, forget the record and register it again",
+            )
 
     def delete(self, resource: Resource, settings: Settings) -> None:
         """Request the deletion of a resource, if it is still there, and still may go."""

@@ -5,6 +5,7 @@ Called by the plan function.
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,12 +13,16 @@ import msgspec
 from tracker.cleanup.core import engine, marked
 from tracker.cleanup.core.contract import Busy, Refused, Unreachable
 from tracker.cleanup.core.digests import changed_since, digest_of
+from tracker.cleanup.core.waiting import within
 from tracker.model.clock import utc_now
 from tracker.model.deployment import RESOURCE_DETAIL_MAX, Deployment, Resource, clipped, format_time
 from tracker.model.marks import MARK_KIND, with_marked, without_mark_line
 from tracker.model.settings import Settings
 
 SECONDS = 20
+# So many more are waited for a look that began before them: a gateway gives up after 29, and would answer in its own words.
+LONGER = 2
+TOO_LONG = f"the provider hasn't answered within the {SECONDS} s of a plan"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -57,12 +62,13 @@ def draw(
         name = f"{resource.kind} {resource.id}"
         if resource.is_done:
             seen.append(resource)
-        elif monotonic() >= until:
+        elif (left := until - monotonic()) <= 0:
             not_looked_at.append(name)
             seen.append(resource)
         else:
             try:
-                seen.append(engine.look(deployment, settings, resource, clock()))
+                look = partial(engine.look, deployment, settings, resource, clock())
+                seen.append(within(left + LONGER, look, TOO_LONG))
             except (Busy, Unreachable, Refused) as error:
                 problems.append(f"{name}: {error}")
                 seen.append(resource)
@@ -89,7 +95,14 @@ def compare(deployment: Deployment, settings: Settings, digest: str) -> dict[str
 def _looked_up(
     deployment: Deployment, settings: Settings
 ) -> tuple[Deployment, list[Resource] | None, engine.Discovery]:
-    """Discover the resources of a deployment. If it is looked for by its mark, return it with what was found, and the list of that."""
+    """Discover the resources of a deployment. If it is looked for by its mark, return it with what was found, and the list of that.
+
+    Busy if that takes longer than a plan may.
+    """
+    return within(SECONDS, partial(_look_up, deployment, settings), TOO_LONG)
+
+
+def _look_up(deployment: Deployment, settings: Settings) -> tuple[Deployment, list[Resource] | None, engine.Discovery]:
     new = None
     if marked.is_sought(deployment):
         new = marked.find_new(deployment, settings)
@@ -106,23 +119,22 @@ def look_again(
     """
     until = monotonic() + SECONDS
     return [
-        _again(deployment, settings, resource, clock(), has_time=monotonic() < until)
+        _again(deployment, settings, resource, clock(), time_left=until - monotonic())
         for resource in deployment.resources
     ]
 
 
 def _again(
-    deployment: Deployment, settings: Settings, resource: Resource, now: datetime, *, has_time: bool
+    deployment: Deployment, settings: Settings, resource: Resource, now: datetime, *, time_left: float
 ) -> Resource:
     if resource.state != "gone":
         return resource
-    if not has_time:
+    if time_left <= 0:
         why = "no time was left"
     else:
         try:
-            if resource.kind == MARK_KIND:
-                return marked.look_again(deployment, settings, resource, now)
-            return engine.look_again(deployment, settings, resource, now)
+            look = marked.look_again if resource.kind == MARK_KIND else engine.look_again
+            return within(time_left + LONGER, partial(look, deployment, settings, resource, now), TOO_LONG)
         except (Busy, Unreachable, Refused) as error:
             why = str(error)
     text = clipped(f"can't be asked for at {format_time(now)}: {why}", RESOURCE_DETAIL_MAX)

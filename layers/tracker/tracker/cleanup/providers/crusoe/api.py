@@ -13,7 +13,7 @@ import msgspec
 from tracker.cleanup.core.contract import Observation, Refused, Unreachable
 from tracker.cleanup.core.kind import Gone
 from tracker.cleanup.providers.crusoe.signature import CrusoeSignature
-from tracker.cleanup.transport.rest.client import Endpoint, ErrorRule, listed
+from tracker.cleanup.transport.rest.client import Endpoint, ErrorRule, NotTold, listed, with_id
 from tracker.cleanup.transport.rest.kind import RestKind
 from tracker.cleanup.transport.rest.provider import Api, Provider
 from tracker.model.deployment import Resource
@@ -65,9 +65,10 @@ class CrusoeKind(RestKind):
                 raise Unreachable(f"GET {path}: the answer isn't that {self.noun}")
             return response.body
         error = connection.error("GET", path, response)
-        if not isinstance(error, Gone) and response.status != HTTPStatus.FORBIDDEN:
+        if not isinstance(error, Gone | NotTold) and response.status != HTTPStatus.FORBIDDEN:
             raise error
-        found = next((each for each in self.every(connection, resource.id) if each.get("id") == resource.id), None)
+        items = with_id(self.every(connection, resource.id), f"the list of each {self.noun}")
+        found = next((each for each in items if each["id"] == resource.id), None)
         if found is None:
             text = f"GET {path}: {response.status}, and not in the list of project {connection.account}"
             raise Forbidden(text) if response.status == HTTPStatus.FORBIDDEN else Gone(text)

@@ -65,10 +65,15 @@ class RestKind(Kind[Api, Any]):
 
     def listed(self, connection: Api, resource: Resource, failed: Exception) -> Any:
         """Return the resource as the list of its kind shows it. Raises Gone if that hasn't got it, and what `failed` if there is no list."""
-        items = self.every(connection)
-        if items is None:
+        try:
+            items = self.every(connection)
+            found = None if items is None else with_id(items, f"the list of each {self.noun}")
+        except Gone as gone:
+            # That the list itself isn't found says nothing of what may be in it.
+            raise Unreachable(str(gone)) from None
+        if found is None:
             raise failed
-        for each in with_id(items, f"the list of each {self.noun}"):
+        for each in found:
             if str(each["id"]).lower() == resource.id.lower():
                 return each
         raise Gone(f"{failed}; and the list of each {self.noun} hasn't got it")
