@@ -131,7 +131,8 @@ def test_no_segment_breaks_the_door(segment: str) -> None:
 
 
 def test_a_call_says_who_signed_it_and_what_it_asks() -> None:
-    event = a_call(queryStringParameters={"status": "Active", "cursor": None}, body='{"a": 1}')
+    query = {"status": "Active", "cursor": None, "X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Signature": "0"}
+    event = a_call(queryStringParameters=query, body='{"a": 1}')
     call = api.read_call(event)
     assert (call.method, call.caller) == ("GET", "arn:aws:iam::123456789012:user/someone")
     assert call.query == {"status": "Active"}

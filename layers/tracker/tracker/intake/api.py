@@ -26,6 +26,8 @@ from tracker.model.money import cost_of
 HIDDEN = frozenset({"fingerprint", "made_at", "news", "warned"})
 # As long as the record keeps it.
 REASON_MAX = 512
+# How the parameters begin by which a query is signed (SigV4), in place of headers.
+SIGNATURE = "X-Amz-"
 # The calls that have parameters in their query. Each checks which.
 ASKING = frozenset(
     {
@@ -131,8 +133,9 @@ def read_call(event: Mapping[str, Any]) -> Call:
 
 
 def _query(event: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters of the query. Invalid if one isn't valid Unicode."""
-    query = {name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None}
+    """Return the parameters of the query, without those of a signature that stands there. Invalid if one isn't valid Unicode."""
+    given = event.get("queryStringParameters") or {}
+    query = {name: value for name, value in given.items() if value is not None and not name.startswith(SIGNATURE)}
     for name, value in query.items():
         try:
             (name + value).encode()
