@@ -1,13 +1,16 @@
 """This is what was asked for beside the verb: which stack, which output, which colours. Every verb takes these options, and so does `tracker` itself."""
 
 from collections.abc import Callable
-from functools import cached_property
+from datetime import datetime, timedelta
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deployment_tracker.cli.screen import Screen
-from deployment_tracker.cli.values import Verb, empty
+from deployment_tracker.cli.values import DURATION, TIME, Verb, empty
+from deployment_tracker.errors import Usage
+from deployment_tracker.times import now
 
 if TYPE_CHECKING:
     from deployment_tracker.client import Client
@@ -105,3 +108,20 @@ def reason_option(*, required: bool = False, why: str = "Why, for the record.") 
     # To click None would be a default, too.
     more: dict[str, Any] = {"required": True} if required else {"default": ""}
     return click.option("--reason", metavar="TEXT", help=why, **more)
+
+
+def until_options(example: str) -> Callable[[Callable[..., Any]], Any]:
+    """`--until` and `--for`, as one `until` in what is decorated: one of them must be said. `example` is a duration."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--until", type=TIME, metavar="TIME", help="Until when; or say --for.")
+        @click.option("--for", "for_", type=DURATION, metavar="DURATION", help="For how long, from now on.")
+        @wraps(function)
+        def with_until(*given: Any, until: datetime | None, for_: int | None, **named: Any) -> Any:
+            if (until is None) == (for_ is None):
+                raise Usage("Either --until or --for is needed.", f"Say --for {example}, or --until TIME.")
+            return function(*given, until=until or now() + timedelta(seconds=for_ or 0), **named)
+
+        return with_until
+
+    return decorate

@@ -1,11 +1,11 @@
 """`tracker extend`, `hold` and `unhold`: more time for a deployment, or none of it counted."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
 from deployment_tracker.cli import words
-from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb
+from deployment_tracker.cli.asked import Asked, key_argument, reason_option, until_options, verb
 from deployment_tracker.cli.values import DURATION, TIME
 from deployment_tracker.errors import Usage
 from deployment_tracker.times import now, rfc3339
@@ -38,19 +38,15 @@ def extend(asked: Asked, key: str, by: int | None, until: datetime | None) -> No
 @verb()
 @key_argument
 @reason_option(required=True, why="Why it must not end.")
-@click.option("--until", type=TIME, metavar="TIME", help="Until when; or say --for.")
-@click.option("--for", "for_", type=DURATION, metavar="DURATION", help="For how long, from now on.")
-def hold(asked: Asked, key: str, reason: str, until: datetime | None, for_: int | None) -> None:
+@until_options("3d")
+def hold(asked: Asked, key: str, reason: str, until: datetime) -> None:
     """Keep a deployment from ending, for a while.
 
     Neither its time nor a call ends it then, but `end --over-hold`.
     """
-    if (until is None) == (for_ is None):
-        raise Usage("Either --until or --for is needed.", "Say --for 3d, or --until TIME.")
-    end = until or now() + timedelta(seconds=for_ or 0)
-    found = asked.client.hold(key, reason=reason, until=end)
+    found = asked.client.hold(key, reason=reason, until=until)
     if asked.screen.is_table:
-        told = found.hold.until if found.hold and found.hold.until else rfc3339(end)
+        told = found.hold.until if found.hold and found.hold.until else rfc3339(until)
         asked.screen.line(f"{key} is held until {_said(asked, told)}: {reason}")
     else:
         asked.screen.data(found.raw)

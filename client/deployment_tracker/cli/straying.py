@@ -1,14 +1,13 @@
 """`tracker strays`, `adopt` and `exempt`: what carries the mark, and no record claims."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
 from deployment_tracker.cli import words
-from deployment_tracker.cli.asked import Asked, key_argument, reason_option, verb, yes_option
+from deployment_tracker.cli.asked import Asked, key_argument, reason_option, until_options, verb, yes_option
 from deployment_tracker.cli.confirming import confirm_name
-from deployment_tracker.cli.values import DURATION, TIME
-from deployment_tracker.errors import Usage
+from deployment_tracker.cli.values import DURATION
 from deployment_tracker.times import now
 
 
@@ -67,17 +66,13 @@ def adopt(asked: Asked, key: str, reason: str, ttl: int | None, *, yes: bool) ->
 @verb()
 @key_argument
 @reason_option(required=True, why="Why it is left alone.")
-@click.option("--until", type=TIME, metavar="TIME", help="Until when; or say --for.")
-@click.option("--for", "for_", type=DURATION, metavar="DURATION", help="For how long, from now on.")
-def exempt(asked: Asked, key: str, reason: str, until: datetime | None, for_: int | None) -> None:
+@until_options("30d")
+def exempt(asked: Asked, key: str, reason: str, until: datetime) -> None:
     """Leave a stray alone until a time."""
-    if (until is None) == (for_ is None):
-        raise Usage("Either --until or --for is needed.", "Say --for 30d, or --until TIME.")
-    end = until or now() + timedelta(seconds=for_ or 0)
-    found = asked.client.exempt(key, reason=reason, until=end)
+    found = asked.client.exempt(key, reason=reason, until=until)
     if asked.screen.is_table:
         asked.screen.line(
-            f"{key} is left alone until {words.told(end, now(), is_terminal=asked.screen.is_terminal)}: {reason}"
+            f"{key} is left alone until {words.told(until, now(), is_terminal=asked.screen.is_terminal)}: {reason}"
         )
     else:
         asked.screen.data(found.raw)
