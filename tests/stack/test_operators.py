@@ -12,6 +12,7 @@ import pytest
 from local.build import ROOT
 from local.stack import Stack, client_of
 from tests.stack.caller import Caller
+from tests.stack.test_roles import PROBE
 
 ROLES = ("OperatorRoles", "RestorerRoles")
 TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
@@ -108,18 +109,7 @@ def test_neither_deletes_the_table_nor_begins_a_cleanup_past_the_tracker(stack: 
         "a machine": ("ec2", "terminate_instances", {"InstanceIds": ["i-0123456789abcdef0"]}),
         "a right": ("iam", "detach_role_policy", {"RoleName": "on-call", "PolicyArn": "arn:aws:iam::aws:policy/X"}),
     }
-    script = """
-import boto3, json, sys
-from botocore.exceptions import ClientError
-found = {}
-for name, (service, method, arguments) in json.load(sys.stdin).items():
-    try:
-        getattr(boto3.client(service), method)(**arguments)
-        found[name] = "allowed"
-    except ClientError as error:
-        found[name] = error.response["Error"]["Code"]
-print(json.dumps(found))
-"""
+    script = f"import json, sys\n{PROBE}\nprint(json.dumps(handler(json.load(sys.stdin), None)))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=session, input=json.dumps(calls), capture_output=True, text=True, check=True)
     codes = json.loads(done.stdout)
