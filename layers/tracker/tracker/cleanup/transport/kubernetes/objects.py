@@ -162,10 +162,11 @@ class Others(KubernetesKind):
 
     @staticmethod
     def _left(connection: Cluster, resource: Resource) -> list[Found]:
-        spared = set(resource.place.get("spared", "").split(","))
+        # A record of before has whole ones.
+        spared = {_short(uid) for uid in resource.place.get("spared", "").split(",")}
         everything = search(connection, resource.place, takes_snapshots="takes_snapshots" in resource.place)
         going = [each for each in everything if each.resource.stage == resource.stage and each.resource.state != "kept"]
-        return [each for each in going if _short(each.resource) not in spared]
+        return [each for each in going if _short(each.resource.place["uid"]) not in spared]
 
 
 def _is_under_way(found: Found) -> bool:
@@ -173,9 +174,9 @@ def _is_under_way(found: Found) -> bool:
     return is_leaving(found.body) or found.resource.kind == "kubernetes:persistentvolume"
 
 
-def _short(resource: Resource) -> str:
+def _short(uid: str) -> str:
     """Return the beginning of an object's uid: whole ones of very many wouldn't fit into a record, and one too many that is spared does no harm."""
-    return resource.place["uid"][:8]
+    return uid[:8]
 
 
 def is_retained(name: str, retained: Collection[str]) -> bool:
@@ -199,7 +200,7 @@ def _fitted(everything: list[Found], amend: Amend, known: list[Resource], place:
     going = [each for each in others if each.state != "kept"]
     # What `amend` kept is found again as if it had to go.
     pairs = zip(everything, found, strict=True)
-    spared = [_short(now) for before, now in pairs if now.state == "kept" != before.resource.state]
+    spared = [_short(now.place["uid"]) for before, now in pairs if now.state == "kept" != before.resource.state]
     takes_snapshots = any(each.kind == "kubernetes:volumesnapshotcontent" for each in going)
     for stage in sorted({each.stage for each in going}):
         here = {**place, "count": str(sum(each.stage == stage for each in going)), "spared": ",".join(spared)}
