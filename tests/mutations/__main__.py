@@ -22,6 +22,8 @@ from tests.mutations.mutation import LAYER, ROOT, Mutation, StaleError, mutation
 
 PROCESSES = 2
 LIMIT_SECONDS = 600
+# Python takes compiled code for fresh where the size and the second of its source are the same.
+COMPILED = shutil.ignore_patterns("__pycache__")
 
 # stale: its text isn't in the code any more. broken: the tests could not be run.
 Outcome = Literal["killed", "survived", "stale", "broken"]
@@ -58,7 +60,7 @@ def main(words: Sequence[str], every: Sequence[Mutation]) -> int:
 def passes(folder: Path, chosen: Sequence[Mutation]) -> bool:
     """Return whether the tests that the mutations name pass where nothing is broken: else they would kill anything."""
     names = sorted({test for mutation in chosen for test in mutation.tests})
-    shutil.copytree(LAYER, folder)
+    shutil.copytree(LAYER, folder, ignore=COMPILED)
     code, said = run(folder, "-n", str(PROCESSES), *names)
     if code != pytest.ExitCode.OK:
         print(f"the tests don't pass without any mutation:\n{said}")
@@ -71,7 +73,7 @@ def tried(folder: Path, mutation: Mutation) -> tuple[Outcome, str]:
         module, broken = mutation.applied()
     except StaleError as error:
         return "stale", str(error)
-    shutil.copytree(LAYER, folder)
+    shutil.copytree(LAYER, folder, ignore=COMPILED)
     (folder / module).write_text(broken)
     code, said = run(folder, "--exitfirst", *mutation.tests)
     shutil.rmtree(folder)
