@@ -86,7 +86,7 @@ mutants: setup ## Break the tracker in a hundred places, one at a time: the test
 
 .PHONY: matrix
 matrix: setup ## Deployment types x faults, from the conformance suite's own results; also in .local/matrix.json
-	@.venv/bin/pytest tests/conformance -m "not real" --quiet $(PARALLEL) --matrix .local/matrix.json $(ARGS)
+	@.venv/bin/pytest tests/conformance -m "not real" --quiet $(PARALLEL) --matrix=.local/matrix.json $(ARGS)
 
 .PHONY: answers
 answers: setup ## Every type with a REST API x awkward answers, those that its document allows and those that none has
