@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from deployment_tracker.cli.app import VERBS
 from docs import openapi, page
 from docs.operations import ERRORS, GATEWAY, OF_EVENTS, OPERATIONS
 from tests.description import check_answer, description, faults, parameters_of, path_names, resolved
@@ -62,9 +63,11 @@ def test_it_has_the_calls_of_the_template_but_for_what_is_404() -> None:
     assert {(path, method) for path, method, _ in operations()} == wanted
 
 
-def test_each_call_has_a_name_of_its_own_and_its_parameters() -> None:
+def test_each_call_is_called_as_its_verb_and_has_its_parameters() -> None:
     names = [operation["operationId"] for _, _, operation in operations()]
     assert len(set(names)) == len(names)
+    verbs = {verb for heading in VERBS.values() for verb in heading}
+    assert set(names) <= verbs
     for path, _, operation in operations():
         assert list(parameters_of(operation, "path")) == path_names(path)
         assert all(each["description"] for each in parameters_of(operation, "query").values())

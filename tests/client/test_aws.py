@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from deployment_tracker.cli.asked import Asked
-from deployment_tracker.cli.checking import _alarms
+from deployment_tracker.cli.checking import _alarms, _listeners
 from tests.client.api import REGION, Api, Fault
 from tests.client.conftest import Run
 from tests.client.test_ls import failed
@@ -204,7 +204,7 @@ def checks(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
 def test_doctor_finds_nothing_where_all_is_well(aws: Any, api: Api, run: Run) -> None:
     code, found = checks(run, "--stack", "tracker")
     assert code == 0
-    assert {name for name, state in found.items() if state != "ok"} == {"alarms"}
+    assert {name for name, state in found.items() if state != "ok"} == {"alarms", "who hears alarms"}
 
 
 def test_doctor_finds_what_is_wrong(aws: Any, api: Api, run: Run) -> None:
@@ -254,3 +254,19 @@ def test_doctor_names_the_alarms_that_are_raised(aws: Any, api: Api) -> None:
         aws("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="a test")
     state, text = _alarms(asked)
     assert (state, text.partition(":")[0]) == ("wrong", "tracker-SweepSilentAlarm-1A")
+
+
+def test_doctor_says_whether_anyone_hears_of_alarms(aws: Any, api: Api) -> None:
+    asked = Asked()
+    asked.stack = "tracker"
+    assert _listeners(asked)[0] == "unknown"
+    place = msgspec.structs.replace(asked.client.place, is_local=False)
+    asked.client.place = place
+    state, text = _listeners(asked)
+    assert (state, "AlarmEmail" in text) == ("wrong", True)
+    topic = aws("sns").create_topic(Name="alarms")["TopicArn"]
+    asked.client.place = msgspec.structs.replace(place, outputs=place.outputs | {"AlarmEmailTopicArn": topic})
+    state, text = _listeners(asked)
+    assert (state, "confirmed" in text) == ("wrong", True)
+    aws("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:eu-central-1:123456789012:on-call")
+    assert _listeners(asked) == ("ok", f"subscribers of {topic}")

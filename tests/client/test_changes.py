@@ -315,6 +315,15 @@ def test_a_delivery_is_sent_again(svc: Api, run: Run) -> None:
     assert run("redeliver", "svc-1", "g-8").code == 5
 
 
+def test_events_are_announced_again(svc: Api, run: Run) -> None:
+    assert run("announce", "svc-1").out == "1 event is announced again.\n"
+    assert svc.last.body == {"from_sequence": 1}
+    announced = json.loads(run("announce", "svc-1", "--from", "3", "--json").out)["announced"]
+    assert (svc.last.body, announced) == ({"from_sequence": 3}, [f"{svc.records['svc-1'].generation}-3"])
+    assert run("announce", "svc-1", "--from", "0").code == 2
+    assert run("announce", "nobody").code == 5
+
+
 def test_strays_are_listed_adopted_and_exempted(api: Api, run: Run) -> None:
     key = "stray:aws:instance:i-1"
     api.strays = [{"key": key, "kind": "aws:instance", "id": "i-1", "place": {"region": "eu-central-1"}}]

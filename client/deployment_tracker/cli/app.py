@@ -36,6 +36,7 @@ VERBS: dict[str, dict[str, str]] = {
         "events": "showing:events",
         "deliveries": "delivering:deliveries",
         "redeliver": "delivering:redeliver",
+        "announce": "delivering:announce",
         "verify-webhook": "delivering:verify_webhook",
     },
     "Strays": {

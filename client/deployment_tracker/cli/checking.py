@@ -118,6 +118,7 @@ def _checks(asked: Asked) -> Iterator[Check]:
     yield _tried("brake", lambda: _brake(asked))
     yield _tried("sweep", lambda: _sweep(asked))
     yield _tried("alarms", lambda: _alarms(asked))
+    yield _tried("who hears alarms", lambda: _listeners(asked))
     for queue, what in _QUEUES.items():
         yield _tried(what, partial(_queue, asked, queue))
     yield _tried("cleanups", lambda: _cleanups(asked))
@@ -187,6 +188,21 @@ def _alarms(asked: Asked) -> tuple[str, str]:
     if raised:
         return "wrong", f"{', '.join(raised)}: docs/runbook.md says what to do about each"
     return "ok", "none is raised"
+
+
+def _listeners(asked: Asked) -> tuple[str, str]:
+    place = asked.client.place
+    if place.is_local:
+        return "unknown", "a stack on one machine has no alarms"
+    topics = [place.outputs[name] for name in ("AlarmEmailTopicArn", "AlarmTopicArn") if name in place.outputs]
+    if not topics:
+        return "wrong", "nobody: set the parameter AlarmEmail, or AlarmTopicArn"
+    for topic in topics:
+        answer = asked.client.aws.call("sns", "list_subscriptions_by_topic", TopicArn=topic)
+        # In an ARN's place, one that nobody confirmed has words.
+        if any(each["SubscriptionArn"].startswith("arn:") for each in answer.get("Subscriptions", [])):
+            return "ok", f"subscribers of {topic}"
+    return "wrong", f"nobody has confirmed a subscription of {' or '.join(topics)}: follow the link in AWS's mail"
 
 
 def _queue(asked: Asked, queue: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""`tracker deliveries`, `redeliver` and `verify-webhook`: what a deployment's own webhook was sent, and whether it was us."""
+"""`tracker deliveries`, `redeliver`, `announce` and `verify-webhook`: what was sent, sending it again, and whether it was us."""
 
 import os
 import time
@@ -59,6 +59,30 @@ def redeliver(asked: Asked, key: str, webhook_id: str) -> None:
         asked.screen.line(f"{webhook_id} is sent again.")
     else:
         asked.screen.data(found)
+
+
+@verb()
+@key_argument
+@click.option(
+    "--from",
+    "first",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    default=1,
+    help="The first event, by its number: `sequence` in `tracker events KEY --json`. Default: all that its record keeps.",
+)
+def announce(asked: Asked, key: str, *, first: int) -> None:
+    """Announce a deployment's events again.
+
+    They go to the topic and to the deployment's webhook under the same ids, so that whoever heard them knows them.
+    """
+    found = asked.client.announce(key, from_sequence=first)
+    if not asked.screen.is_table:
+        asked.screen.data({"announced": found})
+    elif found:
+        asked.screen.line(f"{len(found)} {'event is' if len(found) == 1 else 'events are'} announced again.")
+    else:
+        asked.screen.line(f"Its record keeps no event from {first} on.")
 
 
 @verb("verify-webhook")
