@@ -33,8 +33,10 @@ ENGINE_FIXTURES = {"dynamodb_local", "engine_url"}
 REAL_FIXTURES = ENGINE_FIXTURES | {"docker_engine", "make_sshd"}
 REAL_FOLDERS = ("tests/proof/", "tests/real/")
 # Of a run in several processes, each group is in one: its tests share a stack, or a real place that they look at as a whole.
-STACK, FUNCTIONS = "stack", "functions"
+STACK, FUNCTIONS, PLACES = "stack", "functions", "places"
 GROUPS = {"tests/local/": STACK, "tests/stack/": STACK, "tests/real/": FUNCTIONS}
+# Each test of these has a place of its own.
+ALONE_FIXTURES = ENGINE_FIXTURES | {"make_sshd"}
 LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 
@@ -70,10 +72,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         wanted = set(getattr(item, "fixturenames", ()))
         if wanted & REAL_FIXTURES or item.nodeid.startswith(REAL_FOLDERS):
             item.add_marker("real")
-        is_alone = item.nodeid.startswith("tests/proof/") or bool(wanted & ENGINE_FIXTURES)
+        has_own = bool(wanted & ALONE_FIXTURES) and "docker_engine" not in wanted
+        is_alone = item.nodeid.startswith("tests/proof/") or has_own
         group = next((group for folder, group in GROUPS.items() if item.nodeid.startswith(folder)), None)
         if group is None and item.get_closest_marker("real") and not is_alone:
-            group = STACK
+            group = PLACES
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
     # They take longest and mostly wait: the processes begin with them.

@@ -42,7 +42,7 @@ def received(stack: Stack) -> list[dict[str, Any]]:
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
             "body": message["Body"],
-            "attributes": {},
+            "attributes": {"ApproximateReceiveCount": "1"},
             "messageAttributes": {},
         }
         for message in found.get("Messages", [])
@@ -207,6 +207,24 @@ def test_when_the_table_can_not_be_reached_the_webhook_is_tried_later(stack: Sta
     assert not delivered(stack)
     assert failing.heard == []
     assert stack.messages(stack.undelivered) == []
+
+
+def test_after_a_fault_a_webhook_is_tried_again_in_seconds_and_then_ever_later(
+    stack: Stack, failing: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to the queue's own time it would wait for minutes, as after a crash."""
+    registered(stack, failing.url)
+    (message,) = received(stack)
+    boto3.client("dynamodb").delete_table(TableName=stack.table)
+    seen: list[int] = []
+    stack.call("deliver", {"Records": []})
+    monkeypatch.setattr(
+        client("sqs"), "change_message_visibility", lambda **more: seen.append(more["VisibilityTimeout"])
+    )
+    for times in (1, 2, 3, 6, 900):
+        message["attributes"]["ApproximateReceiveCount"] = str(times)
+        assert stack.call("deliver", {"Records": [message]})["batchItemFailures"]
+    assert seen == [15, 30, 60, 360, 360]
 
 
 def test_no_log_of_a_webhook_holds_its_url_or_its_secret(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:

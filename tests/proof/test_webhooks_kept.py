@@ -54,7 +54,12 @@ class Hooks:
         while found := self.world.sqs.receive_message(QueueUrl=self.queue, VisibilityTimeout=360).get("Messages"):
             (message,) = found
             count += 1
-            record = {"messageId": "m", "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
+            record = {
+                "messageId": "m",
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": {"ApproximateReceiveCount": "1"},
+            }
             try:
                 failed = self.world.invoke("deliver", {"Records": [record]})["batchItemFailures"]
             except Died:

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tracker.clients import client
 from tracker.dead_letters import bury
@@ -18,6 +18,9 @@ from tracker.model.delivery import Delivery
 from tracker.model.settings import Settings
 from tracker.notify.deliveries import HIDDEN_MAX, DeliveryRef, read_ref
 from tracker.notify.sender import Sender
+
+# How long a message is hidden after a fault of ours: at first, and at most, which is as long as the queue would.
+SOON, LATE = timedelta(seconds=15), timedelta(minutes=6)
 
 logger = Logger(child=True)
 
@@ -42,6 +45,7 @@ class Queue:
         except Exception:
             # The queue delivers the message again, and the table knows the delivery's state.
             logger.exception("a delivery can't be attempted", extra={"webhook_id": ref.webhook_id})
+            self._hide(message["receiptHandle"], _until_again(message))
             return False
 
     def _attempt(self, message: dict[str, Any], ref: DeliveryRef) -> bool:
@@ -73,9 +77,16 @@ class Queue:
             client("sqs").change_message_visibility(
                 QueueUrl=self._settings.deliveries_queue_url, ReceiptHandle=receipt, VisibilityTimeout=seconds
             )
-        except ClientError as error:
-            # It comes earlier then, and the delivery's own next_attempt_at says that it must wait.
-            logger.warning("a message can't be hidden", extra={"reason": error.response["Error"]["Code"]})
+        except (BotoCoreError, ClientError) as error:
+            # The queue's own time counts then, and the delivery's own next_attempt_at says if it must wait longer.
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+            logger.warning("a message can't be hidden", extra={"reason": code})
+
+
+def _until_again(message: dict[str, Any]) -> timedelta:
+    """Return how long a message waits that couldn't be handled: twice as long each time that it comes."""
+    times = int(message["attributes"]["ApproximateReceiveCount"])
+    return min(SOON * 2 ** min(times - 1, 10), LATE)
 
 
 def outcome(delivery: Delivery) -> str:
