@@ -66,7 +66,7 @@ def _run(stack: Stack, examples: int, seed: int) -> int:
     file = FOLDER / "openapi.json"
     file.write_text(json.dumps(_without_security()))
     command: list[str | Path] = [
-        *(SCHEMATHESIS, "run", file, "--url", stack.running.api, "--seed", str(seed), "--workers", "2"),
+        *(SCHEMATHESIS, "run", file, "--url", stack.running.api, "--seed", str(seed), "--workers", "4"),
         *("--max-examples", str(examples), "--suppress-health-check", "all", "--no-shrink"),
         *("--exclude-checks", UNCHECKED, "--continue-on-failure", "--warnings", "off", "--request-timeout", "150"),
         *("--report", "ndjson", "--report-ndjson-path", FOLDER / "calls.ndjson"),

@@ -68,8 +68,9 @@ def parse_hold(body: str, settings: Settings, now: datetime) -> tuple[str, str]:
     if "until" not in found:
         raise Invalid("until", "nothing", "a time: a hold always ends", malformed=True)
     until = _time(found["until"])
-    if not now < until <= now + timedelta(seconds=settings.max_hold):
-        raise Invalid("until", found["until"], f"a time within the next {settings.max_hold} s")
+    last = now + timedelta(seconds=settings.max_hold)
+    if not now < until <= last:
+        raise Invalid("until", found["until"], f"a time that is yet to come, and at the latest {format_time(last)}")
     return reason, format_time(until)
 
 
