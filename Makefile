@@ -14,8 +14,7 @@ export SAM_CLI_TELEMETRY := 0
 
 ARGS ?=
 # What shares a stack is one group, in one process.
-PROCESSES := 2
-PARALLEL = -n $(PROCESSES) --dist loadgroup
+PARALLEL := -n 2 --dist loadgroup
 # They have targets of their own: make matrix, make answers, make packages, make types, make test-page.
 ANSWERS := tests/cleanup/test_documented_answers.py tests/cleanup/test_awkward_answers.py
 APART := tests/conformance $(ANSWERS) tests/build tests/stack/test_every_type.py tests/ui/browser
@@ -73,9 +72,7 @@ else
 	@.venv/bin/pytest $(ARGS)
 endif
 
-# Its two groups, a stack's and the functions' in `sam local`, mostly wait.
 .PHONY: test-real
-test-real: PROCESSES := 3
 test-real: setup local-dynamodb aws-cli ## The tests of real targets and the proofs, none skipped: needs root, Docker, Java 17, node, sshd, busybox, QEMU and the Kubernetes control plane
 	@REQUIRE_REAL=1 TRACKER_CRASH_POINTS=others TRACKER_RANDOM_STEPS=800 .venv/bin/pytest -m real $(PARALLEL) $(ARGS)
 

@@ -33,8 +33,8 @@ ENGINE_FIXTURES = {"dynamodb_local", "engine_url"}
 REAL_FIXTURES = ENGINE_FIXTURES | {"docker_engine", "make_sshd"}
 REAL_FOLDERS = ("tests/proof/", "tests/real/")
 # Of a run in several processes, each group is in one: its tests share a stack, or a real place that they look at as a whole.
-STACK, FUNCTIONS, PLACES = "stack", "functions", "places"
-GROUPS = {"tests/local/": STACK, "tests/stack/": STACK, "tests/real/": FUNCTIONS}
+STACK, PLACES = "stack", "places"
+GROUPS = {"tests/local/": STACK, "tests/stack/": STACK, "tests/real/": PLACES}
 # Each test of these has a place of its own.
 ALONE_FIXTURES = ENGINE_FIXTURES | {"make_sshd"}
 LEADS_AWAY = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")

@@ -483,13 +483,18 @@ def control_plane(config: pytest.Config) -> Path:
     folder = Path(os.environ.get("KUBERNETES_CONTROL_PLANE") or ROOT / ".local" / "kubernetes-control-plane")
     if not (folder / "bin" / "kube-controller-manager").exists():
         lacking(f"there is no Kubernetes control plane in {folder} (local/kubernetes-control-plane build DIR)")
-    config.add_cleanup(lambda: _run("down", folder))
     try:
-        _run("up", folder)
+        return _started(folder, config)
     except subprocess.CalledProcessError:
         # One of the ports beside the free one was taken, or the machine is slow.
-        _run("up", folder)
-    return folder / "run"
+        return _started(folder, config)
+
+
+def _started(folder: Path, config: pytest.Config) -> Path:
+    port = str(min(free_port(), 60_000))
+    config.add_cleanup(lambda: _run("down", folder, port))
+    _run("up", folder, port)
+    return folder / "run" / port
 
 
 def relay(config: pytest.Config) -> Relay:
@@ -499,8 +504,8 @@ def relay(config: pytest.Config) -> Relay:
     return Relay(server, run / "certs" / "apiserver.crt")
 
 
-def _run(verb: str, folder: Path) -> None:
-    environment = os.environ | {"PORT": str(min(free_port(), 60_000))}
+def _run(verb: str, folder: Path, port: str) -> None:
+    environment = os.environ | {"PORT": port}
     subprocess.run([TOOL, verb, folder], env=environment, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
 
 

@@ -28,7 +28,7 @@ from tracker.store.records import RECORD, shard_of
 AT_A_TIME = 32
 # In the real stage there is time for all of them.
 RACERS = 1000 if REQUIRED else 200
-DUE = 500 if REQUIRED else 60
+DUE = 250 if REQUIRED else 60
 POISON = 50
 # Seconds, on a stack whose waits are shortened.
 SWEEP_EVERY = 20

@@ -86,7 +86,7 @@ class Queue:
 def _until_again(message: dict[str, Any]) -> timedelta:
     """Return how long a message waits that couldn't be handled: twice as long each time that it comes."""
     times = int(message["attributes"]["ApproximateReceiveCount"])
-    return min(SOON * 2 ** min(times - 1, 10), LATE)
+    return min(SOON * (1 << min(times - 1, 10)), LATE)
 
 
 def outcome(delivery: Delivery) -> str:
