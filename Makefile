@@ -6,7 +6,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 # What the shell happens to hold must not lead to other packages, nor into an AWS account.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AWS_PROFILE
-# Where it is set, as in many images, every process compiles all that it imports: that doubles the time of the tests.
+# Where it is set, as in many images, every process compiles anew all that it imports: collecting the tests takes twice as long then.
 unexport PYTHONDONTWRITEBYTECODE
 # But whoever names a stack on AWS means the account that their shell is signed in to.
 SIGNED_IN = $(if $(and $(AWS_PROFILE),$(findstring --stack,$(ARGS))),AWS_PROFILE='$(AWS_PROFILE)')
