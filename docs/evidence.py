@@ -100,7 +100,8 @@ def _skipped(run: Path) -> Iterator[str]:
         for number, reason in re.findall(
             r"^SKIPPED \[(\d+)\] \S+?:(?:\d+:)? (.*)$", _read(run / f"{name}.log"), re.MULTILINE
         ):
-            reasons[f"`make {name}`: {reason}"] += int(number)
+            # The page is of no machine.
+            reasons[f"`make {name}`: {reason}".replace(str(Path.home()), "~")] += int(number)
     if reasons:
         yield "## Skipped"
         yield ""

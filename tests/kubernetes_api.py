@@ -482,7 +482,7 @@ def control_plane(config: pytest.Config) -> Path:
     """The folder of the running control plane, with an admin's kubeconfig; it ends with the tests."""
     folder = Path(os.environ.get("KUBERNETES_CONTROL_PLANE") or ROOT / ".local" / "kubernetes-control-plane")
     if not (folder / "bin" / "kube-controller-manager").exists():
-        lacking(f"there is no Kubernetes control plane in {folder} (local/kubernetes-control-plane build DIR)")
+        lacking("KUBERNETES_CONTROL_PLANE names no control plane (local/kubernetes-control-plane build DIR)")
     try:
         return _started(folder, config)
     except subprocess.CalledProcessError:
