@@ -18,6 +18,7 @@ from tracker.model.deployment import DEPLOYMENT_TYPES
 from tracker.model.settings import Settings, from_environment
 from tracker.notify.announcements import FOR_WEBHOOK
 from tracker.notify.deliveries import JITTER, keys_of
+from tracker.notify.queue import LATE
 from tracker.notify.targets import RESOLVE_LIMIT
 from tracker.notify.webhooks import TIME_LIMIT
 from tracker.store.records import Listed
@@ -533,6 +534,8 @@ def test_webhooks_are_called_one_message_at_a_time_for_as_long_as_a_queue_keeps_
     for name in ("DeliveriesQueue", "UndeliveredQueue"):
         assert RESOURCES[name]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
     queue = RESOURCES["DeliveriesQueue"]["Properties"]
+    # Hidden after a fault, a message comes no later than it would by itself.
+    assert queue["VisibilityTimeout"] == LATE.total_seconds()
     tried = sum(Settings().webhook_gaps) * (1 + JITTER)
     assert queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] > 2 * tried
     assert FUNCTIONS["DeliverFunction"]["Timeout"] > 2 * TIME_LIMIT
